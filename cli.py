@@ -1,0 +1,79 @@
+"""The command line: ``lightning VERB ...``, the same as ``latentrig VERB ...`` and ``python cli.py VERB ...``."""
+
+import importlib
+import importlib.metadata
+import sys
+
+TRAINER_VERBS = {
+    "fit": "train a model",
+    "validate": "measure a model on its validation data",
+    "test": "measure a model on its test data and draw what its config asks for",
+    "predict": "write what a model predicts",
+}
+# Verb -> what it does. `commands/<verb>.py` holds the function of the same name, imported only when it is asked for.
+COMMANDS = {
+    "demo": "train and measure pose control on the shipped generator, and write a report",
+    "render-portraits": "draw synthetic portraits with their true parameters",
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command line.
+
+    Args:
+        args: The words after the program's name; by default those it was started with.
+
+    Raises:
+        SystemExit: with code 2 after input that cannot be used, which one line on the error stream explains; with code
+            130 after Ctrl-C.
+    """
+    args = sys.argv[1:] if args is None else args
+    verb = args[0] if args else "--help"
+    if verb in ("-h", "--help"):
+        print(_overview())
+        return
+    if verb == "--version":
+        print(f"latentrig {importlib.metadata.version('latentrig')}")
+        return
+    # Behind the lines above, because the imports take seconds.
+    from renderers.errors import InputError
+
+    try:
+        _run(verb, args)
+    except InputError as error:
+        _stop(str(error), 2, error)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        _stop(f"{error.filename}: {error.strerror}; correct the path", 2, error)
+    except KeyboardInterrupt as error:
+        _stop("interrupted; what was written before stays", 130, error)
+
+
+def _run(verb: str, args: list[str]) -> None:
+    from commands.arguments import run_command
+    from renderers.errors import InputError
+
+    if verb in TRAINER_VERBS:
+        from commands.trainer import run_trainer
+
+        run_trainer(args)
+    elif verb in COMMANDS:
+        name = verb.replace("-", "_")
+        run_command(verb, getattr(importlib.import_module(f"commands.{name}"), name), args[1:])
+    else:
+        raise InputError(
+            f"expected one of {', '.join([*TRAINER_VERBS, *COMMANDS])}, got {verb!r}; see lightning --help"
+        )
+
+
+def _stop(message: str, code: int, error: BaseException) -> None:
+    print(f"lightning: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code) from error
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {verb:<18}{text}" for verb, text in (TRAINER_VERBS | COMMANDS).items())
+    return f"usage: lightning VERB [options]\n\n{verbs}\n\nlightning VERB --help lists the options of a verb."
+
+
+if __name__ == "__main__":
+    main()
