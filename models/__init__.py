@@ -1,0 +1,1 @@
+"""Networks and face models: plain modules, no training code."""

@@ -1,0 +1,159 @@
+"""Weights on disk: one safetensors file per network, which says what it is and cannot be mistaken for another.
+
+The metadata of a file names its kind (for instance ``stylegan2-generator``), the number of tensors and elements, the version of
+the project that wrote it, the configuration its network is built from, and the SHA-256 of that configuration.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from renderers.errors import InputError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+FORMAT = "latentrig-weights-1"
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weights file says about itself, read without its tensors.
+
+    Attributes:
+        path: The file.
+        kind: Kind of network, as given to `save_weights`.
+        version: Version of the project that wrote it.
+        config: What its network is built from.
+        tensors: Number of tensors.
+        elements: Number of elements of all tensors together.
+    """
+
+    path: Path
+    kind: str
+    version: str
+    config: dict[str, Any]
+    tensors: int
+    elements: int
+
+
+def asset_path(name: str) -> Path:
+    """Path of a file shipped under ``assets/``, which need not exist yet."""
+    return PROJECT_ROOT / "assets" / name
+
+
+def locate(path: str | Path) -> Path:
+    """Find a file: the path as given, else the same path relative to the project root.
+
+    Raises:
+        InputError: if neither is there.
+    """
+    given = Path(path).expanduser()
+    for candidate in (given, PROJECT_ROOT / given):
+        if candidate.exists():
+            return candidate
+    raise InputError(f"expected a file at {path}, found none there nor under {PROJECT_ROOT}; correct the path")
+
+
+def save_weights(path: str | Path, state_dict: Mapping[str, torch.Tensor], kind: str, config: Mapping[str, Any]) -> Path:
+    """Write weights atomically: the file at `path` is the earlier one or the whole new one, never a part.
+
+    Args:
+        path: Where to write; folders on the way are made.
+        state_dict: The tensors, on any device.
+        kind: Kind of network, asked for again by `load_weights`.
+        config: Plain JSON values from which the network is built.
+
+    Returns:
+        The path written.
+    """
+    path = Path(path)
+    text = json.dumps(dict(config), sort_keys=True)
+    # Clones: safetensors refuses tensors that share memory, and views would write the memory they look into.
+    tensors = {name: value.detach().to("cpu").clone().contiguous() for name, value in state_dict.items()}
+    metadata = {
+        "format": FORMAT,
+        "kind": kind,
+        "sizes": json.dumps({"tensors": len(tensors), "elements": sum(t.numel() for t in tensors.values())}),
+        "version": _project_version(),
+        "config": text,
+        "config_sha256": _sha256(text),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        # mkstemp makes files that only their owner can read; a weights file is an ordinary one.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def describe_weights(path: str | Path) -> WeightsInfo:
+    """Read what a weights file says about itself.
+
+    Raises:
+        InputError: if the file is missing, cut short, no safetensors file, or not written by `save_weights`.
+    """
+    path = locate(path)
+    if path.is_dir():
+        raise InputError(f"expected a weights file, {path} is a folder; name the .safetensors file in it")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"expected a whole safetensors file, {path} ({path.stat().st_size} bytes) is cut short or another format ({reason}); "
+            "fetch or write it again"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"expected weights written by this project, {path} carries no {FORMAT} metadata; convert it first")
+    if _sha256(metadata["config"]) != metadata["config_sha256"]:
+        raise InputError(f"expected the configuration that {path} was written with, its checksum differs; write it again")
+    sizes = json.loads(metadata["sizes"])
+    return WeightsInfo(
+        path, metadata["kind"], metadata["version"], json.loads(metadata["config"]), sizes["tensors"], sizes["elements"]
+    )
+
+
+def load_weights(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read weights of one kind.
+
+    Args:
+        path: The file, as given or relative to the project root.
+        kind: The kind expected.
+
+    Returns:
+        The tensors on the CPU by name, and the configuration their network is built from.
+
+    Raises:
+        InputError: if the file is missing, cut short, another format, or of another kind.
+    """
+    info = describe_weights(path)
+    if info.kind != kind:
+        raise InputError(f"expected weights of kind {kind}, {info.path} holds {info.kind}; name a file of that kind")
+    with safe_open(str(info.path), framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, info.config
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _project_version() -> str:
+    try:
+        return version("latentrig")
+    except PackageNotFoundError:
+        return "uninstalled"
