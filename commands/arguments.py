@@ -41,7 +41,9 @@ class CommandParser(OneLineErrors, ArgumentParser):
 
 def run_command(verb: str, function: Callable[..., Any], args: list[str]) -> None:
     """Parse `args` by the signature of a function and call it."""
-    parser = CommandParser(prog=f"lightning {verb}", description=inspect.getdoc(function))
+    # The arguments have their own place in the help, so the description ends before them.
+    description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
+    parser = CommandParser(prog=f"lightning {verb}", description=description)
     parser.add_argument(
         "--config", action=ActionConfigFile, help="YAML file with any of the options below; may be repeated"
     )

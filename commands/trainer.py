@@ -1,11 +1,8 @@
 """The verbs fit, validate, test and predict: LightningCLI with runs in folders of their own."""
 
 import json
-import os
 import shlex
 import sys
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,10 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from commands import project_version
 from commands.arguments import OneLineErrors, find_configs, unwrapped_errors
 from commands.warning_filters import quieten_libraries
-from lightning_modules.checkpointing import AtomicCheckpointIO
+from lightning_modules.checkpointing import AtomicCheckpointIO, whole_file
 from lightning_modules.progress import LineProgress, RankSeed
 from lightning_modules.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, Loggers, RunFolder, settle_run
 from renderers.errors import InputError
@@ -72,18 +70,16 @@ class SaveRunConfig(SaveConfigCallback):
         text = self.parser.dump(config, skip_none=False)
         command = shlex.join(["lightning", *self.command])
         # The parser itself adds the release of Lightning.
-        header = f"# latentrig {version('latentrig')}, torch {torch.__version__}\n# {command}\n"
+        header = f"# latentrig {project_version()}, torch {torch.__version__}\n# {command}\n"
         folder = RunFolder(**self.config["run"].as_dict()).path
-        folder.mkdir(parents=True, exist_ok=True)
         target, number = folder / name, 1
         while target.exists():
             if target.read_text().split("\n", 2)[2] == text:
                 return
             number += 1
             target = (folder / name).with_stem(f"{Path(name).stem}-{number}")
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
-            file.write(header + text)
-        os.replace(file.name, target)
+        with whole_file(target) as file:
+            file.write((header + text).encode())
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(json.loads(self.parser.dump(config, format="json", skip_none=False)))
@@ -138,14 +134,14 @@ class TrainerCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with what every run gets, as far as its configuration says nothing else."""
         run, settings = self._get(self.config_init, "run"), self._get(self.config_init, "trainer")
+        parts = {
+            "callbacks": _callbacks(settings),
+            "logger": _loggers(settings, self._get(self.config_init, "logger"), run),
+            "plugins": _plugins(settings),
+            "default_root_dir": str(run.path),
+        }
         try:
-            trainer = super().instantiate_trainer(
-                callbacks=_callbacks(settings),
-                logger=_loggers(settings, self._get(self.config_init, "logger"), run),
-                plugins=_plugins(settings),
-                default_root_dir=str(run.path),
-                **kwargs,
-            )
+            trainer = super().instantiate_trainer(**parts, **kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise InputError(f"trainer: {' '.join(str(error).split())}; correct the trainer's options") from error
         for callback in trainer.checkpoint_callbacks:
@@ -167,7 +163,7 @@ class TrainerCLI(LightningCLI):
             ) from error
         except wandb.errors.Error as error:
             raise InputError(
-                f"Weights & Biases: {' '.join(str(error).split())}; log in, or use --logger.wandb offline"
+                f"Weights & Biases: {' '.join(str(error).split()).rstrip('.')}; log in, or use --logger.wandb offline"
             ) from error
         except SystemExit as error:
             # Lightning leaves the process by itself after Ctrl-C, under the code of a failure.

@@ -15,6 +15,8 @@ _FILTERS: tuple[tuple[str, type[Warning]], ...] = (
     # Lightning 2.6 still calls names that newer PyTorch and jsonargparse announce the end of.
     (r".*", DeprecationWarning),
     (r".*LeafSpec.* is deprecated.*", Warning),
+    # Frozen networks, such as the generator that is controlled, are kept in evaluation mode on purpose.
+    (r"Found \d+ module\(s\) in eval mode at the start of training.*", Warning),
     # A model may be measured by its test run alone.
     (r"You defined a `validation_step` but have no `val_dataloader`.*", Warning),
     (r"You passed in a `val_dataloader` but have no `validation_step`.*", Warning),

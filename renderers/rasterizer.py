@@ -102,7 +102,7 @@ def interpolate(
             "give one row per vertex for the batch that was rasterized"
         )
     vertex_count, channels = attributes.shape[-2:]
-    visible = (fragments.face_index.view(-1) >= 0).nonzero().squeeze(1)
+    visible = (fragments.face_index.reshape(-1) >= 0).nonzero().squeeze(1)
     corners = _corners(fragments.face_index, faces, visible, vertex_count if attributes.ndim == 3 else 0)
     table = attributes.reshape(-1, channels)
     weights = fragments.barycentric.reshape(-1, 3).index_select(0, visible).split(1, dim=1)
@@ -147,7 +147,7 @@ def check_mesh(vertices: Tensor, faces: Tensor, image_size: tuple[int, int]) -> 
 
 def _corners(face_index: Tensor, faces: Tensor, visible: Tensor, vertex_count: int) -> Int64[Tensor, "3 visible"]:
     """Vertices of the faces seen, as rows of a (B * `vertex_count`, ...) table; of a (V, ...) table if that is 0."""
-    corners = faces.index_select(0, face_index.view(-1).index_select(0, visible))
+    corners = faces.index_select(0, face_index.reshape(-1).index_select(0, visible))
     if vertex_count and face_index.shape[0] > 1:
         corners += floor_divide(visible, face_index[0].numel()).mul_(vertex_count)[:, None]
     return corners.T.contiguous()
@@ -156,7 +156,7 @@ def _corners(face_index: Tensor, faces: Tensor, visible: Tensor, vertex_count: i
 def _surface(vertices: Tensor, faces: Tensor, face_index: Tensor, perspective_correct: bool) -> Fragments:
     """Barycentric coordinates and depth of the given faces at the pixel centres, by the arithmetic that chose them."""
     batch, height, width = face_index.shape
-    visible = (face_index.view(-1) >= 0).nonzero().squeeze(1)
+    visible = (face_index.reshape(-1) >= 0).nonzero().squeeze(1)
     corners = _corners(face_index, faces, visible, vertices.shape[1]).view(-1)
     line = floor_divide(visible, width)
     column = visible - line * width

@@ -22,8 +22,8 @@ from torch import Tensor
 MINIMUM_AREA = 1e-8
 MINIMUM_DEPTH = 1e-8
 
-# Faces up to this many pixels wide and high are tested on dense blocks. A larger block wastes more tests on pixels
-# outside the face than it saves on lists (measured on meshes of 6 to 100 thousand faces).
+# Faces up to this many pixels wide and high are tested on dense blocks. Blocks up to 12 were measured to be no faster on
+# meshes of 6 to 100 thousand faces: what they save on lists they waste on pixels outside the face.
 _LARGEST_BLOCK = 4
 
 # Candidates tested at a time: few enough for the caches of a CPU, many enough to fill a GPU.

@@ -1,0 +1,30 @@
+"""How each shipped training config is made small enough for a test: words added to its command line.
+
+Every file in `configs/demo/` that trains needs an entry; `tests/test_shipped_configs.py` fails otherwise. The test runs
+in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels.
+"""
+
+STEPS = (
+    "--trainer.max_steps 2 --trainer.val_check_interval 2 --trainer.limit_val_batches 1 "
+    "--trainer.num_sanity_val_steps 0 --trainer.precision 32-true"
+)
+TINY_NETWORKS = "--model.generator generator.safetensors --model.landmarker landmarks.safetensors"
+FEW_PAIRS = "--data.batch_size 2 --data.train_pairs 8 --data.validation_pairs 2"
+FEW_PORTRAITS = (
+    "--data.folder portraits --data.image_size 16 --data.num_samples 8 --data.num_val_samples 4 "
+    "--data.num_test_samples 4 --data.batch_size 4 --data.density coarse --data.supersample 1 --data.processes 1"
+)
+
+OVERRIDES: dict[str, list[str]] = {
+    "configs/demo/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS],
+    "configs/demo/identity.yaml": [STEPS, FEW_PORTRAITS, "--data.samples_per_person 2 --model.num_people 4"],
+    "configs/demo/judge.yaml": [STEPS, FEW_PORTRAITS, "--model.statistics_batches 2"],
+    "configs/demo/landmarks.yaml": [STEPS, FEW_PORTRAITS],
+    "configs/demo/stylerig_pose.yaml": [
+        STEPS,
+        TINY_NETWORKS,
+        FEW_PAIRS,
+        "--model.face_reconstruction null --model.face_reconstruction_run.steps 2",
+        "--model.face_reconstruction_run.batch_size 2 --model.settings.statistics_pairs 4",
+    ],
+}
