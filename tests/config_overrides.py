@@ -27,4 +27,11 @@ OVERRIDES: dict[str, list[str]] = {
         "--model.face_reconstruction null --model.face_reconstruction_run.steps 2",
         "--model.face_reconstruction_run.batch_size 2 --model.settings.statistics_pairs 4",
     ],
+    # Its length is counted in images: the trainer's steps are those of both optimizers.
+    "configs/demo/teacher.yaml": [
+        FEW_PORTRAITS,
+        "--model.generator.init_args.channels [6,6,4] --model.discriminator.init_args.channels [6,6,4]",
+        "--model.warm_start.images 8 --model.warm_start.importance_images 0 --model.total_images 16",
+        "--trainer.precision 32-true",
+    ],
 }

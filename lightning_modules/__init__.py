@@ -1,0 +1,1 @@
+"""One Lightning module per thing that is trained or optimised."""

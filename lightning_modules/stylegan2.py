@@ -1,0 +1,272 @@
+"""Training of a StyleGAN2 (Karras et al. 2020), by itself or after a supervised warm start on portraits with known latents."""
+
+import copy
+import time
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor
+from torchvision.utils import save_image
+
+from lightning_modules.run_folder import CHECKPOINT_FOLDER, LAST_CHECKPOINT
+from lightning_modules.warm_start import WarmStart, portrait_latents, weigh_latents
+from models.stylegan2.discriminator import Discriminator
+from models.stylegan2.generator import Generator
+from models.stylegan2.latents import code_statistics, mix, random_crossovers
+from models.stylegan2.loading import GENERATOR_KIND, save_discriminator, save_generator
+from models.stylegan2.losses import (
+    PathLengthPenalty,
+    discriminator_loss,
+    generator_loss,
+    path_lengths,
+    r1_penalty,
+    reconstruction_loss,
+)
+from models.weights import load_weights
+from renderers.errors import InputError
+from renderers.images import to_unit
+
+GENERATOR_FILE = "generator.safetensors"
+DISCRIMINATOR_FILE = "discriminator.safetensors"
+
+
+class StyleGAN2(LightningModule):
+    """StyleGAN2 with non-saturating logistic loss, lazy R1 and path length regularisation, style mixing and an averaged generator.
+
+    Batches are dictionaries with ``image`` (batch, 3, height, width) in [-1, 1], and ``latent`` (batch, z_dim) for a warm start. All random
+    numbers of a step follow from the seed and the images seen, so a resumed run continues exactly. The averaged generator is written to
+    the run's folder, with the statistics of its W, at every checkpoint and at the end.
+
+    Args:
+        generator: What is trained.
+        discriminator: Its opponent, for images of the same size.
+        weights: Generator weights of this project to start from, or None.
+        learning_rate: Of both networks (0.002 in the paper's configuration for small images).
+        r1_gamma: Weight of R1. ADA's rule of thumb is 0.0002 * resolution**2 / batch.
+        r1_interval: Steps between two R1 penalties (16 in the paper).
+        path_length_weight: Weight of path length regularisation (2 in the paper); 0 leaves it out.
+        path_length_interval: Steps between two path length penalties (4 in the paper).
+        path_length_shrink: A path length penalty sees the batch divided by this (2 in the paper's release).
+        mixing_probability: How often a training sample mixes two codes (0.9 in the paper).
+        average_half_life: Half-life of the averaged generator, in images (10 thousand in the paper).
+        average_rampup: Bound on the half-life as a part of the images seen so far (0.05 in ADA), so that the average forgets its start.
+        horizontal_flip: Mirror half of the real images that the discriminator sees.
+        warm_start: The supervised first phase.
+        total_images: Training ends after so many images; None leaves the end to the trainer, whose max_steps counts the steps of both
+            optimizers.
+        sample_every: Images between two checkpoints, sample grids and weights files.
+        seed: Of latents, mixing, noise and flips.
+    """
+
+    images_seen: Tensor
+    discriminator_steps: Tensor
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        weights: str | None = None,
+        learning_rate: float = 0.002,
+        r1_gamma: float = 1.0,
+        r1_interval: int = 16,
+        path_length_weight: float = 0.0,
+        path_length_interval: int = 4,
+        path_length_shrink: int = 2,
+        mixing_probability: float = 0.9,
+        average_half_life: float = 10_000.0,
+        average_rampup: float = 0.05,
+        horizontal_flip: bool = False,
+        warm_start: WarmStart = WarmStart(),
+        total_images: int | None = None,
+        sample_every: int = 20_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if generator.resolution != discriminator.resolution:
+            raise InputError(
+                f"expected a generator and a discriminator of one size, got {generator.resolution} and {discriminator.resolution} "
+                "pixels; give both channels for as many resolutions"
+            )
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        if weights is not None:
+            self._start_from(weights)
+        self.average = copy.deepcopy(generator).requires_grad_(False)
+        self.path_length = PathLengthPenalty()
+        self.learning_rate = learning_rate
+        self.r1_gamma = r1_gamma
+        self.r1_interval = r1_interval
+        self.path_length_weight = path_length_weight
+        self.path_length_interval = path_length_interval
+        self.path_length_shrink = path_length_shrink
+        self.mixing_probability = mixing_probability
+        self.average_half_life = average_half_life
+        self.average_rampup = average_rampup
+        self.horizontal_flip = horizontal_flip
+        self.warm_start = warm_start
+        self.total_images = total_images
+        self.sample_every = sample_every
+        self.seed = seed
+        self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("discriminator_steps", torch.zeros((), dtype=torch.int64))
+        self._last_step = time.monotonic()
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam with the corrections of lazy regularisation (appendix B of the paper): k + 1 steps are taken where k were."""
+        lazy = {
+            self.generator: self.path_length_interval if self.path_length_weight else 0,
+            self.discriminator: self.r1_interval,
+        }
+        optimizers: list[torch.optim.Optimizer] = []
+        for network, interval in lazy.items():
+            ratio = self._lazy_ratio(interval)
+            optimizers.append(
+                torch.optim.Adam(
+                    network.parameters(), lr=self.learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
+                )
+            )
+        return optimizers
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """One step of the discriminator and one of the generator."""
+        seen = int(self.images_seen)
+        rng = torch.Generator(self.device).manual_seed((self.seed << 48) + (self.global_rank << 40) + seen)
+        images = batch["image"]
+        warm = self.warm_start
+        adversarial = seen >= warm.images
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        generator_optimizer, discriminator_optimizer = optimizers
+        if seen >= warm.images - warm.discriminator_images:
+            self.toggle_optimizer(discriminator_optimizer)
+            self._train_discriminator(images, discriminator_optimizer, rng)
+            self.untoggle_optimizer(discriminator_optimizer)
+        ratio = self._lazy_ratio(self.path_length_interval if self.path_length_weight else 0)
+        for group in generator_optimizer.param_groups:
+            group["lr"] = (self.learning_rate if adversarial else warm.learning_rate) * ratio
+            group["betas"] = (0.0 if adversarial else warm.momentum, 0.99**ratio)
+        self.toggle_optimizer(generator_optimizer)
+        self._train_generator(batch, adversarial, generator_optimizer, rng)
+        self.untoggle_optimizer(generator_optimizer)
+        count = len(images) * self.trainer.world_size
+        self.images_seen += count
+        self._update_average(count)
+        now = time.monotonic()
+        self.log("train/images_per_second", count / (now - self._last_step))
+        self._last_step = now
+        self.log("train/images_seen", float(self.images_seen), prog_bar=True)
+
+    def on_train_start(self) -> None:
+        """Scale the mapping network's inputs for a warm start, once; start the clock."""
+        if self.warm_start.importance_images and int(self.images_seen) == 0:
+            batches = self.trainer.train_dataloader
+            assert batches is not None
+            weigh_latents(self.generator, batches, self.warm_start)
+            self.average.load_state_dict(self.generator.state_dict())
+        self._last_step = time.monotonic()
+
+    def on_train_batch_end(self, outputs: object, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Write checkpoint, samples and weights when they are due."""
+        count = len(batch["image"]) * self.trainer.world_size
+        if int(self.images_seen) // self.sample_every > (int(self.images_seen) - count) // self.sample_every:
+            self.save_progress()
+        if self.total_images is not None and int(self.images_seen) >= self.total_images:
+            self.trainer.should_stop = True
+
+    def on_train_end(self) -> None:
+        """Write the last checkpoint, samples and weights."""
+        self.save_progress()
+
+    def sample_codes(self, count: int, rng: torch.Generator) -> Float[Tensor, "batch layers width"]:
+        """W+ codes of training samples: two codes mixed at a random layer with the mixing probability, one otherwise."""
+        z = torch.randn(2 * count, self.generator.z_dim, generator=rng, device=self.device)
+        codes = self.generator.map(z).unflatten(0, (count, 2))
+        cuts = random_crossovers(count, self.generator.num_layers, self.mixing_probability, rng, self.device)
+        return mix(codes, cuts, self.generator.num_layers)
+
+    def save_progress(self) -> None:
+        """Write the checkpoint to resume from, an 8 x 8 grid of the averaged generator for fixed latents, and both networks' weights."""
+        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        if self.trainer.is_global_zero:
+            rng = torch.Generator().manual_seed(self.seed)
+            z = torch.randn(64, self.average.z_dim, generator=rng).to(self.device)
+            with torch.no_grad():
+                images = torch.cat([self.average(part) for part in z.split(16)])
+            (folder / "samples").mkdir(parents=True, exist_ok=True)
+            save_image(to_unit(images).clamp(0, 1), folder / "samples" / f"{int(self.images_seen):09d}.png", nrow=8, padding=0)
+            mean, deviation = code_statistics(self.average.map, self.average.z_dim, device=self.device)
+            self.average.mean_code.copy_(mean)
+            self.average.code_std.copy_(deviation)
+            save_generator(folder / GENERATOR_FILE, self.average)
+            save_discriminator(folder / DISCRIMINATOR_FILE, self.discriminator)
+        # Lightning's ModelCheckpoint counts optimizer steps, of which a step of ours takes two to four: it would miss its multiples.
+        self.trainer.save_checkpoint(folder / CHECKPOINT_FOLDER / LAST_CHECKPOINT)
+
+    def _train_discriminator(self, images: Tensor, optimizer: LightningOptimizer, rng: torch.Generator) -> None:
+        if self.horizontal_flip:
+            mirrored = torch.rand(len(images), 1, 1, 1, generator=rng, device=self.device) < 0.5
+            images = torch.where(mirrored, images.flip(3), images)
+        with torch.no_grad():
+            fakes = self.generator.synthesize(self.sample_codes(len(images), rng), "random", rng)
+        real_logits, fake_logits = self.discriminator(images), self.discriminator(fakes)
+        loss = discriminator_loss(real_logits, fake_logits)
+        self._step(loss, optimizer)
+        self.log("train/discriminator", loss, prog_bar=True)
+        self.log_dict({"train/real_logit": real_logits.mean(), "train/fake_logit": fake_logits.mean()})
+        if int(self.discriminator_steps) % self.r1_interval == 0:
+            penalty = r1_penalty(self.discriminator, images)
+            self._step(penalty * (self.r1_gamma / 2 * self.r1_interval), optimizer)
+            self.log("train/r1", penalty)
+        self.discriminator_steps += 1
+
+    def _train_generator(
+        self, batch: dict[str, Tensor], adversarial: bool, optimizer: LightningOptimizer, rng: torch.Generator
+    ) -> None:
+        images = batch["image"]
+        losses: list[Tensor] = []
+        weight, fraction = self.warm_start.supervision(int(self.images_seen))
+        if weight > 0:
+            count = max(round(len(images) * fraction), 1)
+            codes = self.generator.broadcast(self.generator.map(portrait_latents(batch, self.generator.z_dim)[:count]))
+            painted = self.generator.synthesize(codes)
+            supervised = reconstruction_loss(painted, images[:count], self.warm_start.detail)
+            losses.append(weight * supervised)
+            self.log("train/supervised", supervised, prog_bar=True)
+        if adversarial:
+            logits = self.discriminator(self.generator.synthesize(self.sample_codes(len(images), rng), "random", rng))
+            losses.append(generator_loss(logits))
+            self.log("train/generator", losses[-1], prog_bar=True)
+        self._step(torch.stack(losses).sum(), optimizer)
+        step = int(self.discriminator_steps)
+        if adversarial and self.path_length_weight and step % self.path_length_interval == 0:
+            codes = self.sample_codes(max(len(images) // self.path_length_shrink, 1), rng)
+            penalty = self.path_length(path_lengths(self.generator, codes, rng))
+            self._step(penalty * (self.path_length_weight * self.path_length_interval), optimizer)
+            self.log("train/path_length", self.path_length.mean_length)
+
+    @staticmethod
+    def _lazy_ratio(interval: int) -> float:
+        return interval / (interval + 1) if interval else 1.0
+
+    def _step(self, loss: Float[Tensor, ""], optimizer: LightningOptimizer) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+    @torch.no_grad()
+    def _update_average(self, count: int) -> None:
+        half_life = min(self.average_half_life, max(float(self.images_seen) * self.average_rampup, 1e-8))
+        new = 1 - 0.5 ** (count / half_life)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), new)
+
+    def _start_from(self, weights: str) -> None:
+        state, config = load_weights(weights, GENERATOR_KIND)
+        if config != self.generator.config:
+            raise InputError(
+                f"expected weights of the generator that the configuration describes, {weights} holds {config}; make both the same"
+            )
+        self.generator.load_state_dict(state)

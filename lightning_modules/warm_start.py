@@ -1,0 +1,79 @@
+"""The supervised first phase of a StyleGAN2's training on portraits with known latents."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from models.stylegan2.generator import Generator
+from models.stylegan2.importance import latent_importance, scale_mapping_inputs
+from renderers.errors import InputError
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """A first phase in which the generator learns to paint the portrait that each latent stands for.
+
+    Needs batches with ``latent``, drawn from the standard normal distribution that the adversarial phase samples, too.
+
+    Args:
+        images: Portraits seen before the adversarial phase begins; 0 for no warm start.
+        discriminator_images: The last so many of them also train the discriminator, so that its first gradients mean something.
+        transition_images: Portraits of the adversarial phase over which the supervised loss fades out.
+        transition_fraction: Part of a batch that the fading loss sees.
+        transition_weight: Weight of the supervised loss beside the adversarial one at the start of the transition.
+        detail: Weight of the Laplacian term of the supervised loss.
+        learning_rate: Of the generator before the adversarial phase.
+        momentum: First Adam coefficient of the generator before the adversarial phase; regression gains from it, the game does not.
+        importance_images: Portraits from which the importance of each latent number is estimated at the start, to scale the mapping
+            network's inputs (`models.stylegan2.importance`); 0 leaves them alone.
+        importance_power: Exponent of that scale.
+    """
+
+    images: int = 0
+    discriminator_images: int = 0
+    transition_images: int = 0
+    transition_fraction: float = 0.25
+    transition_weight: float = 1.0
+    detail: float = 1.0
+    learning_rate: float = 0.004
+    momentum: float = 0.9
+    importance_images: int = 0
+    importance_power: float = 0.5
+
+    def supervision(self, images_seen: int) -> tuple[float, float]:
+        """Weight of the supervised loss, and the part of a batch it sees."""
+        if images_seen < self.images:
+            return 1.0, 1.0
+        faded = (images_seen - self.images) / self.transition_images if self.transition_images else 1.0
+        return self.transition_weight * max(1.0 - faded, 0.0), self.transition_fraction
+
+
+def portrait_latents(batch: dict[str, Tensor], z_dim: int) -> Float[Tensor, "batch z_dim"]:
+    """The latents of a batch of portraits.
+
+    Raises:
+        InputError: if the batch has none, or of another size than the generator's.
+    """
+    if "latent" not in batch or batch["latent"].shape[1:] != (z_dim,):
+        came = tuple(batch["latent"].shape) if "latent" in batch else "none"
+        raise InputError(
+            f"expected latents (batch, {z_dim}) of the portraits for the warm start, got {came}; "
+            "set the generator's z_dim to the portraits' latent size, or warm_start.images to 0"
+        )
+    return batch["latent"]
+
+
+def weigh_latents(generator: Generator, batches: Iterable[dict[str, Tensor]], warm_start: WarmStart) -> None:
+    """Scale the mapping network's inputs by their importance in the first portraits of `batches`."""
+    images: list[Tensor] = []
+    latents: list[Tensor] = []
+    for batch in batches:
+        images.append(batch["image"])
+        latents.append(portrait_latents(batch, generator.z_dim))
+        if sum(map(len, images)) >= warm_start.importance_images:
+            break
+    importance = latent_importance(torch.cat(images).float(), torch.cat(latents).float())
+    scale_mapping_inputs(generator, importance.to(generator.const.device), warm_start.importance_power)

@@ -1,0 +1,55 @@
+"""How much each number of a portrait's latent shows in its picture: the scale that a warm-started mapping network reads it with."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from models.stylegan2.generator import Generator
+from renderers.errors import InputError
+
+
+def latent_importance(
+    images: Float[Tensor, "samples 3 height width"],
+    latents: Float[Tensor, "samples z_dim"],
+    cell: int = 4,
+    ridge: float = 1e-3,
+) -> Float[Tensor, " z_dim"]:
+    """Variance of coarse pictures that each latent number explains, by ridge regression of pictures on latents.
+
+    Args:
+        images: Portraits.
+        latents: The standard normal latents they were drawn from, more samples than numbers.
+        cell: Pixels of a side that are averaged before.
+        ridge: Weight of the ridge relative to the variance of the latents.
+
+    Returns:
+        The summed squared coefficients of each number, in squared units of `images`.
+
+    Raises:
+        InputError: if there are no more samples than latent numbers.
+    """
+    samples, numbers = latents.shape
+    if samples <= numbers:
+        raise InputError(f"expected more than {numbers} portraits to weigh {numbers} latent numbers, got {samples}; give more")
+    pictures = F.avg_pool2d(images, cell).flatten(1)
+    pictures = pictures - pictures.mean(dim=0)
+    gram = latents.T @ latents + ridge * samples * torch.eye(numbers, device=latents.device, dtype=latents.dtype)
+    return torch.linalg.solve(gram, latents.T @ pictures).square().sum(dim=1)
+
+
+@torch.no_grad()
+def scale_mapping_inputs(generator: Generator, importance: Float[Tensor, " z_dim"], power: float = 0.5) -> None:
+    """Scale the first layer of the mapping network so that it starts out reading latent numbers by their importance.
+
+    A portrait's latent has some numbers that move the whole picture and many that hardly show. To a random mapping network all are
+    alike, and the few drown in the many; scaled, W starts out with the geometry that the pictures have. This is an initialisation only.
+
+    Args:
+        generator: Generator with fresh weights.
+        importance: From `latent_importance`. Values below their median are noise of the estimate and are raised to it.
+        power: Exponent of the scale; 0.5 makes a number's weight proportional to its effect on the picture.
+    """
+    scale = importance.clamp_min(importance.median()) ** power
+    # The root mean square stays: so do the sizes of activations.
+    generator.mapping.first.weight.mul_(scale / scale.square().mean().sqrt())

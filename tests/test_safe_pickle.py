@@ -1,0 +1,188 @@
+"""The restricted reader: tensors and plain values come through, nothing runs, damage is one clear line."""
+
+import argparse
+import collections
+import io
+import os
+import pickle
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from models.safe_pickle import InertRecord, read_pickle
+from renderers.errors import InputError
+
+
+class Bomb:
+    """Runs a command when a careless reader loads it."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def write(path, value, protocol=4):
+    with open(path, "wb") as file:
+        pickle.dump(value, file, protocol=protocol)
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_values_come_through(tmp_path, protocol):
+    value = {
+        "list": [1, 2.5, None, True, "text", b"bytes"],
+        "tuple": (1, (2,)),
+        "set": {1, 2},
+        "ordered": collections.OrderedDict(a=1, b=2),
+        "complex": 1 + 2j,
+    }
+    assert read_pickle(write(tmp_path / "x.pkl", value, protocol)) == value
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_numpy_comes_through(tmp_path, protocol):
+    value = {"scalar": np.float32(1.5), "array": np.arange(6, dtype=np.int16).reshape(2, 3)}
+    read = read_pickle(write(tmp_path / "x.pkl", value, protocol))
+    assert read["scalar"] == np.float32(1.5)
+    np.testing.assert_array_equal(read["array"], value["array"])
+
+
+def test_numpy_objects_are_refused(tmp_path):
+    with pytest.raises(InputError, match="object"):
+        read_pickle(write(tmp_path / "x.pkl", np.array([Bomb("true")], dtype=object)))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_plain_pickles_of_tensors(tmp_path, protocol):
+    value = {"p": torch.nn.Parameter(torch.arange(6.0).view(2, 3)), "b": torch.arange(4)[::2], "h": torch.ones(2).half()}
+    read = read_pickle(write(tmp_path / "x.pkl", value, protocol))
+    for name, tensor in value.items():
+        torch.testing.assert_close(read[name], tensor.detach())
+        assert not read[name].requires_grad
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_files_with_plain_classes(tmp_path, zipped):
+    path = tmp_path / "x.pt"
+    value = {"g_ema": {"w": torch.arange(6.0).view(2, 3)}, "args": argparse.Namespace(size=256, path="data", extra=[1])}
+    torch.save(value, path, _use_new_zipfile_serialization=zipped)
+    read = read_pickle(path)
+    torch.testing.assert_close(read["g_ema"]["w"], value["g_ema"]["w"])
+    assert isinstance(read["args"], InertRecord)
+    assert read["args"].class_name == "argparse.Namespace"
+    assert read["args"].attributes == {"size": 256, "path": "data", "extra": [1]}
+
+
+@pytest.mark.parametrize("save", [write, lambda path, value: torch.save(value, path)])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nothing_runs(tmp_path, save, legacy):
+    marker = tmp_path / "marker"
+    value = {"x": Bomb(f"touch {marker}"), "w": torch.ones(2)}
+    path = tmp_path / "x.pt"
+    if legacy:
+        torch.save(value, path, _use_new_zipfile_serialization=False)
+    else:
+        save(path, value)
+    read = read_pickle(path)
+    assert not marker.exists()
+    assert read["x"].class_name in ("posix.system", "nt.system")
+    assert read["x"].arguments == (f"touch {marker}",)
+    pickle.loads(pickle.dumps(Bomb(f"touch {marker}")))
+    assert marker.exists(), "the bomb of this test does not work"
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"cbuiltins\neval\n(S'1/0'\ntR.",
+        b"cbuiltins\ngetattr\n(cbuiltins\n__import__\n(S'os'\ntRS'system'\ntR(S'false'\ntR.",
+        b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x031/0\x85R.",
+        b"(S'1/0'\nibuiltins\nexec\n.",
+    ],
+)
+def test_hand_written_programs_do_not_run(tmp_path, opcodes):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(opcodes)
+    try:
+        read = read_pickle(path)
+    except InputError:
+        return
+    assert isinstance(read, InertRecord)
+
+
+def test_objects_of_unknown_classes_become_records(tmp_path, monkeypatch):
+    module = types.ModuleType("gone_module")
+
+    class Settings(dict):
+        pass
+
+    class Layers(list):
+        pass
+
+    class Thing:
+        pass
+
+    for cls in (Settings, Layers, Thing):
+        cls.__module__ = "gone_module"
+        cls.__qualname__ = cls.__name__
+        setattr(module, cls.__name__, cls)
+    monkeypatch.setitem(sys.modules, "gone_module", module)
+    thing = Thing()
+    thing.size = 3
+    path = write(tmp_path / "x.pkl", {"s": Settings(a=1), "l": Layers([1, 2]), "t": thing})
+    monkeypatch.delitem(sys.modules, "gone_module")
+    read = read_pickle(path)
+    assert read["s"].entries == {"a": 1}
+    assert read["l"].elements == [1, 2]
+    assert read["t"].attributes == {"size": 3}
+    assert repr(read["t"]) == "<inert gone_module.Thing>"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("keep", [0.0, 0.2, 0.6, 0.98])
+def test_cut_files_are_refused(tmp_path, zipped, keep):
+    path = tmp_path / "x.pt"
+    torch.save({"w": torch.randn(1000)}, path, _use_new_zipfile_serialization=zipped)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(InputError) as error:
+        read_pickle(path)
+    assert "\n" not in str(error.value) and "x.pt" in str(error.value)
+
+
+def test_cut_pickles_and_other_files_are_refused(tmp_path):
+    data = pickle.dumps({"w": torch.randn(100), "x": list(range(100))})
+    for content in (data[:-1], data[: len(data) // 2], b"", b"hello world\n", b"\x89PNG\r\n\x1a\n"):
+        (tmp_path / "x.pkl").write_bytes(content)
+        with pytest.raises(InputError) as error:
+            read_pickle(tmp_path / "x.pkl")
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="none.pkl"):
+        read_pickle(tmp_path / "none.pkl")
+    with pytest.raises(InputError, match="folder"):
+        read_pickle(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+def test_tensors_beyond_their_storage_are_refused(tmp_path):
+    class Overrun:
+        def __reduce__(self):
+            storage = torch.zeros(4).storage()
+            return torch._utils._rebuild_tensor_v2, (storage, 2, (4,), (1,), False, collections.OrderedDict())
+
+    with pytest.raises(InputError, match="storage"):
+        read_pickle(write(tmp_path / "x.pkl", Overrun()))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_programs_of_torchscript_are_refused(tmp_path):
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), buffer)
+    (tmp_path / "x.pt").write_bytes(buffer.getvalue())
+    with pytest.raises(InputError, match="TorchScript"):
+        read_pickle(tmp_path / "x.pt")

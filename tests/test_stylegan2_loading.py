@@ -1,0 +1,261 @@
+"""Generators and discriminators from files, against the outputs of the public implementations."""
+
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.stylegan2 import Discriminator, Generator, describe_generator, load_discriminator, load_generator
+from models.stylegan2.loading import save_discriminator, save_generator
+from models.weights import save_weights
+from renderers.errors import InputError
+from tests.stylegan2_files import (
+    DATA,
+    KERNEL,
+    ada_network,
+    ada_value,
+    reference_state,
+    rosinality_value,
+    write_ada,
+    write_rosinality,
+)
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+Z = torch.from_numpy(np.random.default_rng(11).standard_normal((2, 512)).astype("float32"))
+
+
+def close(ours: torch.Tensor, theirs: np.ndarray, tolerance: float = 2e-4) -> None:
+    torch.testing.assert_close(ours, torch.from_numpy(theirs), rtol=tolerance, atol=tolerance)
+
+
+def tiny_rosinality_state() -> dict[str, torch.Tensor]:
+    """The tensors of an 8-pixel generator of the rosinality layout: width 6, channels 8 and 4."""
+    shapes = {"input.input": (1, 8, 4, 4), "noises.noise_0": (1, 1, 4, 4)}
+    for index in (1, 2):
+        shapes[f"style.{index}.weight"], shapes[f"style.{index}.bias"] = (6, 6), (6,)
+    for name, outputs, inputs in (("conv1", 8, 8), ("convs.0", 4, 8), ("convs.1", 4, 4)):
+        shapes[f"{name}.conv.weight"] = (1, outputs, inputs, 3, 3)
+        shapes[f"{name}.conv.modulation.weight"], shapes[f"{name}.conv.modulation.bias"] = (inputs, 6), (inputs,)
+        shapes[f"{name}.noise.weight"], shapes[f"{name}.activate.bias"] = (1,), (outputs,)
+    shapes["convs.0.conv.blur.kernel"] = shapes["to_rgbs.0.upsample.kernel"] = (4, 4)
+    for name, inputs in (("to_rgb1", 8), ("to_rgbs.0", 4)):
+        shapes[f"{name}.bias"], shapes[f"{name}.conv.weight"] = (1, 3, 1, 1), (1, 3, inputs, 1, 1)
+        shapes[f"{name}.conv.modulation.weight"], shapes[f"{name}.conv.modulation.bias"] = (inputs, 6), (inputs,)
+    shapes["noises.noise_1"] = shapes["noises.noise_2"] = (1, 1, 8, 8)
+    return {name: rosinality_value(name, shape) for name, shape in shapes.items()}
+
+
+def tiny_ada_state() -> dict[str, torch.Tensor]:
+    """The tensors of an 8-pixel generator of the ADA layout: z 5, width 6, channels 8 and 4."""
+    shapes: dict[str, tuple[int, ...]] = {"synthesis.b4.const": (8, 4, 4), "mapping.w_avg": (6,)}
+    shapes |= {"mapping.fc0.weight": (6, 5), "mapping.fc0.bias": (6,), "mapping.fc1.weight": (6, 6), "mapping.fc1.bias": (6,)}
+    for name, outputs, inputs, size in (("b4.conv1", 8, 8, 4), ("b8.conv0", 4, 8, 8), ("b8.conv1", 4, 4, 8)):
+        name = f"synthesis.{name}"
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs, 3, 3), (outputs,)
+        shapes[f"{name}.noise_strength"], shapes[f"{name}.noise_const"] = (), (size, size)
+        shapes[f"{name}.affine.weight"], shapes[f"{name}.affine.bias"] = (inputs, 6), (inputs,)
+        shapes[f"{name}.resample_filter"] = (4, 4)
+    for name, inputs in (("b4.torgb", 8), ("b8.torgb", 4)):
+        name = f"synthesis.{name}"
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (3, inputs, 1, 1), (3,)
+        shapes[f"{name}.affine.weight"], shapes[f"{name}.affine.bias"] = (inputs, 6), (inputs,)
+    return {name: ada_value(name, shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name, stride", [("32px_cm2", 1), ("128px_cm1", 4)])
+def test_rosinality_reference(tmp_path, name, stride):
+    reference = np.load(DATA / f"stylegan2_rosinality_{name}.npz")
+    path = write_rosinality(tmp_path / "g.pt", reference_state(reference, rosinality_value))
+    generator = load_generator(path)
+    with torch.no_grad():
+        close(generator.map(Z), reference["w"])
+        codes = torch.from_numpy(reference["w"])
+        close(generator.synthesize(generator.broadcast(codes))[:, :, ::stride, ::stride], reference["image"])
+        w_plus = torch.from_numpy(reference["w_plus"])
+        close(generator.synthesize(w_plus)[:, :, ::stride, ::stride], reference["image_w_plus"])
+    assert not any(parameter.requires_grad for parameter in generator.parameters()) and not generator.training
+
+
+def test_ada_reference(tmp_path):
+    reference = np.load(DATA / "stylegan2_ada_32px.npz")
+    network = ada_network("Generator", reference_state(reference, ada_value))
+    for block in ("b4", "b8", "b16", "b32"):
+        network.module("synthesis", block, "conv1").attributes["conv_clamp"] = 256
+    generator = load_generator(write_ada(tmp_path / "g.pkl", G=network, D=network, G_ema=network))
+    assert generator.conv_clamp == 256
+    with torch.no_grad():
+        codes = generator.map(Z)
+        close(generator.broadcast(codes), reference["w"])
+        close(generator.truncate(generator.broadcast(codes), 0.7), reference["w_truncated_0_7"])
+        close(generator(Z), reference["image"])
+
+
+def test_real_ada_pickle():
+    folder = SHARED / "data" / "real_faces_64px"
+    if not folder.exists():
+        pytest.skip(f"needs {folder}")
+    reference = np.load(folder / "reference.npz")
+    generator = load_generator(folder / "generator.pkl")
+    assert (generator.resolution, generator.num_layers, generator.width, generator.z_dim) == (64, 10, 128, 128)
+    with torch.no_grad():
+        codes = generator.map(torch.from_numpy(reference["z"]))
+        close(codes, reference["w"], 1e-5)
+        close(generator.synthesize(generator.broadcast(codes[:4])), reference["image"], 1e-4)
+
+
+def test_facts(tmp_path):
+    facts = describe_generator(write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", tiny_ada_state())))
+    assert (facts.layout, facts.resolution, facts.layers, facts.width, facts.z_dim) == ("ada", 8, 4, 6, 5)
+    assert (facts.mapping_layers, facts.channels, facts.has_mean_code) == (2, (8, 4), True)
+    facts = describe_generator(write_rosinality(tmp_path / "g.pt", tiny_rosinality_state()))
+    assert (facts.layout, facts.channels, facts.has_mean_code) == ("rosinality", (8, 4), False)
+
+
+def test_statistics_are_the_files_own_or_estimated(tmp_path):
+    state = tiny_rosinality_state()
+    average = torch.arange(6.0)
+    stored = load_generator(write_rosinality(tmp_path / "a.pt", state, latent_avg=average))
+    torch.testing.assert_close(stored.mean_code, average)
+    estimated = load_generator(write_rosinality(tmp_path / "b.pt", state))
+    z = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(5))
+    codes = estimated.map(z)
+    torch.testing.assert_close(estimated.mean_code, codes.mean(dim=0), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(estimated.code_std, codes.std(dim=0), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(stored.code_std, estimated.code_std)
+
+
+def test_older_torch_files_and_missing_noise(tmp_path):
+    state = tiny_rosinality_state()
+    whole = load_generator(write_rosinality(tmp_path / "a.pt", state, zipped=False))
+    bare = {name: value for name, value in state.items() if not name.startswith("noises.")}
+    without = load_generator(write_rosinality(tmp_path / "b.pt", bare))
+    codes = torch.randn(2, 4, 6)
+    torch.testing.assert_close(whole.synthesize(codes, "none"), without.synthesize(codes, "const"))
+
+
+def test_own_files_round_trip(tmp_path):
+    generator = Generator([8, 6, 4], z_dim=5, width=7, mapping_layers=2, conv_clamp=3.0, normalize_z=False)
+    generator.mean_code.copy_(torch.randn(7))
+    path = save_generator(tmp_path / "g.safetensors", generator)
+    read = load_generator(path)
+    assert read.config == generator.config
+    z = torch.randn(3, 5)
+    torch.testing.assert_close(read(z, truncation=0.5), generator(z, truncation=0.5))
+    discriminator = Discriminator([8, 6, 4], conv_clamp=5.0)
+    read_discriminator = load_discriminator(save_discriminator(tmp_path / "d.safetensors", discriminator))
+    images = torch.randn(4, 3, 16, 16)
+    torch.testing.assert_close(read_discriminator(images), discriminator(images))
+
+
+def ada_discriminator_state(discriminator: Discriminator) -> dict[str, torch.Tensor]:
+    """The tensors of a discriminator of ours under the names of ADA."""
+    renames = {"from_rgb": "b8.fromrgb", "blocks.0": "b8", "convolution": "b4.conv", "hidden": "b4.fc", "output": "b4.out"}
+    state = {}
+    for name, value in discriminator.state_dict().items():
+        own = next(own for own in renames if name.startswith(own + "."))
+        state[renames[own] + name[len(own) :]] = value
+    for name in ("b8.conv0", "b8.conv1", "b8.skip", "b8.fromrgb", "b4.conv"):
+        state[f"{name}.resample_filter"] = KERNEL
+    return state
+
+
+def test_ada_discriminator(tmp_path):
+    discriminator = Discriminator([6, 4], deviation_group=2, conv_clamp=256.0)
+    network = ada_network("Discriminator", ada_discriminator_state(discriminator))
+    network.module("b8", "conv0").attributes["conv_clamp"] = 256
+    network.module("b4").attributes["_modules"]["mbstd"] = ada_network("MinibatchStdLayer", {}, group_size=2)
+    read = load_discriminator(write_ada(tmp_path / "d.pkl", D=network))
+    images = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(read(images), discriminator(images))
+
+
+def test_rosinality_discriminator(tmp_path):
+    discriminator = Discriminator([6, 4])
+    own = discriminator.state_dict()
+    state = {"convs.0.0.weight": own["from_rgb.weight"], "convs.0.1.bias": own["from_rgb.bias"]}
+    for theirs, ours in (("conv1.0.weight", "conv0.weight"), ("conv1.1.bias", "conv0.bias"), ("conv2.1.weight", "conv1.weight"),
+                         ("conv2.2.bias", "conv1.bias"), ("skip.1.weight", "skip.weight")):
+        state[f"convs.1.{theirs}"] = own[f"blocks.0.{ours}"]
+    state["convs.1.conv2.0.kernel"] = KERNEL
+    state["final_conv.0.weight"], state["final_conv.1.bias"] = own["convolution.weight"], own["convolution.bias"]
+    for theirs, ours in (("0", "hidden"), ("1", "output")):
+        for part in ("weight", "bias"):
+            state[f"final_linear.{theirs}.{part}"] = own[f"{ours}.{part}"]
+    read = load_discriminator(write_rosinality(tmp_path / "d.pt", {}, d=state))
+    images = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(read(images), discriminator(images))
+
+
+def message_of(load, path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_stylegan3_is_refused(tmp_path):
+    state = {"synthesis.input.freqs": torch.ones(2), "synthesis.L0_36_1024.weight": torch.ones(2), "mapping.w_avg": torch.ones(6)}
+    assert "StyleGAN3" in message_of(load_generator, write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state)))
+
+
+def test_class_conditional_networks_are_refused(tmp_path):
+    network = ada_network("Generator", tiny_ada_state())
+    network.attributes["c_dim"] = 10
+    path = write_ada(tmp_path / "g.pkl", G_ema=network, D=network)
+    assert "class-conditional (c_dim 10)" in message_of(load_generator, path)
+    assert "class-conditional" in message_of(load_discriminator, path)
+
+
+def test_other_architectures_are_refused(tmp_path):
+    state = {name: value for name, value in tiny_ada_state().items() if not name.startswith("synthesis.b4.torgb")}
+    assert "torgb" in message_of(load_generator, write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state)))
+    state = tiny_ada_state()
+    state["synthesis.b8.torgb.weight"] = torch.ones(1, 4, 1, 1)
+    assert "RGB" in message_of(load_generator, write_ada(tmp_path / "h.pkl", G_ema=ada_network("Generator", state)))
+    state = tiny_rosinality_state()
+    state["convs.0.conv.blur.kernel"] = torch.eye(4)
+    assert "separable" in message_of(load_generator, write_rosinality(tmp_path / "g.pt", state))
+
+
+@pytest.mark.parametrize("name", ["input.input", "style.1.weight", "convs.0.activate.bias", "to_rgbs.0.bias"])
+def test_missing_tensors_are_named(tmp_path, name):
+    state = tiny_rosinality_state()
+    del state[name]
+    message_of(load_generator, write_rosinality(tmp_path / "g.pt", state))
+
+
+def test_wrong_sizes_and_values_are_refused(tmp_path):
+    state = tiny_rosinality_state()
+    state["convs.1.activate.bias"] = torch.zeros(5)
+    assert "size" in message_of(load_generator, write_rosinality(tmp_path / "a.pt", state))
+    state = tiny_rosinality_state()
+    state["convs.1.activate.bias"][0] = math.nan
+    assert "finite" in message_of(load_generator, write_rosinality(tmp_path / "b.pt", state))
+
+
+def test_other_files_are_refused(tmp_path):
+    torch.save({"state_dict": {"x": torch.ones(1)}, "epoch": 3}, tmp_path / "other.ckpt")
+    assert "state_dict, epoch" in message_of(load_generator, tmp_path / "other.ckpt")
+    torch.save([torch.ones(1)], tmp_path / "list.pt")
+    assert "list" in message_of(load_generator, tmp_path / "list.pt")
+    (tmp_path / "config.pkl").write_bytes(pickle.dumps({"G_ema": {"x": 1}}))
+    message_of(load_generator, tmp_path / "config.pkl")
+    save_weights(tmp_path / "w.safetensors", {}, "landmark-net", {})
+    assert "landmark-net" in message_of(load_generator, tmp_path / "w.safetensors")
+    message_of(load_discriminator, tmp_path / "other.ckpt")
+    message_of(load_generator, tmp_path / "missing.pkl")
+
+
+def test_cut_files_are_refused(tmp_path):
+    paths = [
+        write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", tiny_ada_state())),
+        write_rosinality(tmp_path / "g.pt", tiny_rosinality_state()),
+        save_generator(tmp_path / "g.safetensors", Generator([4], z_dim=4, width=4)),
+    ]
+    for path in paths:
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        message_of(load_generator, path)

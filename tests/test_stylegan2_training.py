@@ -1,0 +1,299 @@
+"""Training of a StyleGAN2: losses against their formulas, phases, averaging, resumption, exports and errors."""
+
+import math
+
+import pytest
+import torch
+from pytorch_lightning import LightningDataModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_modules.stylegan2 import GENERATOR_FILE, StyleGAN2
+from lightning_modules.warm_start import WarmStart
+from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
+from models.stylegan2.importance import latent_importance, scale_mapping_inputs
+from models.stylegan2.loading import save_generator
+from models.stylegan2.losses import (
+    PathLengthPenalty,
+    discriminator_loss,
+    generator_loss,
+    path_lengths,
+    r1_penalty,
+    reconstruction_loss,
+)
+from renderers.errors import InputError
+
+Z = 5
+
+
+class Portraits(Dataset[dict[str, torch.Tensor]]):
+    """Plain pictures whose colour follows from the first three numbers of their latents."""
+
+    def __init__(self, count: int = 12) -> None:
+        self.latent = torch.randn(count, Z, generator=torch.Generator().manual_seed(1))
+        self.image = torch.tanh(self.latent[:, :3, None, None]).expand(-1, -1, 8, 8).contiguous()
+
+    def __len__(self) -> int:
+        return len(self.latent)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"image": self.image[index], "latent": self.latent[index]}
+
+
+class Data(LightningDataModule):
+    """The portraits in order, four at a time."""
+
+    def __init__(self, count: int = 12) -> None:
+        super().__init__()
+        self.count = count
+
+    def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
+        return DataLoader(Portraits(self.count), batch_size=4)
+
+
+def module(**options: object) -> StyleGAN2:
+    torch.manual_seed(0)
+    generator = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2)
+    return StyleGAN2(generator, Discriminator([8, 6]), **options)
+
+
+def train(model: StyleGAN2, folder, epochs: int, count: int = 12, checkpoint: object = None, **options: object) -> Trainer:
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        **options,
+    )
+    trainer.fit(model, Data(count), ckpt_path=checkpoint)
+    return trainer
+
+
+def copy_of(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def changed(network: nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return any(not torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_logistic_losses():
+    real, fake = torch.tensor([0.3, -1.0]), torch.tensor([2.0])
+    torch.testing.assert_close(generator_loss(fake), -torch.sigmoid(fake).log().mean())
+    expected = -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
+    torch.testing.assert_close(discriminator_loss(real, fake), expected)
+
+
+def test_r1_is_the_squared_gradient_norm():
+    discriminator = Discriminator([4, 3], deviation_group=1).double()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    step, expected = 1e-5, torch.zeros(2, dtype=torch.float64)
+    with torch.no_grad():
+        for index in range(3 * 64):
+            shift = torch.zeros(3 * 64, dtype=torch.float64).index_fill(0, torch.tensor(index), step).view(1, 3, 8, 8)
+            expected += ((discriminator(images + shift) - discriminator(images - shift)) / (2 * step)).square()
+    torch.testing.assert_close(r1_penalty(discriminator, images), expected.mean(), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_penalties_reach_the_weights_in_full_precision(autocast):
+    discriminator, generator = Discriminator([4, 3]), Generator([4, 3], z_dim=2, width=3)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        penalty = r1_penalty(discriminator, torch.randn(4, 3, 8, 8))
+        lengths = path_lengths(generator, generator.broadcast(generator.map(torch.randn(4, 2))))
+    assert penalty.dtype == lengths.dtype == torch.float32 and lengths.shape == (4,)
+    (penalty + lengths.sum()).backward()
+    assert discriminator.from_rgb.weight.grad.abs().sum() > 0
+    assert generator.convolutions[0].weight.grad.abs().sum() > 0
+    assert generator.mapping.layers[0].weight.grad.abs().sum() > 0
+
+
+def test_path_lengths_are_norms_of_projected_jacobians():
+    generator = Generator([4, 3], z_dim=2, width=3).double()
+    codes = torch.randn(2, 4, 3, dtype=torch.float64)
+    found = path_lengths(generator, codes, torch.Generator().manual_seed(3))
+    y = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64) / 8
+    for index in range(2):
+        jacobian = torch.autograd.functional.jacobian(lambda code: generator.synthesize(code[None])[0], codes[index])
+        product = torch.einsum("chw,chwlk->lk", y[index], jacobian)
+        torch.testing.assert_close(found[index], product.square().sum(dim=1).mean().sqrt())
+
+
+def test_path_length_penalty_follows_the_mean():
+    penalty = PathLengthPenalty(decay=0.5)
+    first = penalty(torch.tensor([1.0, 3.0]))
+    assert penalty.mean_length == 1.0 and first == (0.0 + 4.0) / 2
+    penalty(torch.tensor([1.0, 1.0]))
+    assert penalty.mean_length == 1.0
+
+
+def test_reconstruction_loss():
+    images = torch.rand(2, 3, 16, 16, requires_grad=True)
+    assert reconstruction_loss(images, images.detach()) == 0
+    torch.testing.assert_close(reconstruction_loss(images, images.detach() + 0.5), torch.tensor(1.5))
+    checker = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(8, 8).expand(1, 3, -1, -1)
+    torch.testing.assert_close(reconstruction_loss(checker, 0 * checker), torch.tensor(1.0 + 0 + 0 + 8 / 4))
+    torch.testing.assert_close(reconstruction_loss(checker, 0 * checker, detail=0.0), torch.tensor(1.0))
+    reconstruction_loss(images, images.detach() + 0.1).backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+def test_importance_finds_the_numbers_that_show():
+    data = Portraits(4000)
+    importance = latent_importance(data.image, data.latent)
+    assert importance[:3].min() > 100 * importance[3:].max()
+    generator = Generator([4], z_dim=Z, width=4, mapping_layers=1)
+    before = generator.mapping.first.weight.clone()
+    scale_mapping_inputs(generator, importance)
+    ratio = (generator.mapping.first.weight / before)[0]
+    torch.testing.assert_close(ratio.square().mean(), torch.tensor(1.0))
+    torch.testing.assert_close(ratio[0] / ratio[1], (importance[0] / importance[1]).sqrt())
+    with pytest.raises(InputError, match="more than 5 portraits"):
+        latent_importance(data.image[:5], data.latent[:5])
+
+
+def test_training_samples_mix_as_often_as_asked():
+    never, always = module(mixing_probability=0.0), module(mixing_probability=1.0)
+    rng = torch.Generator().manual_seed(0)
+    codes = never.sample_codes(50, rng)
+    assert torch.equal(codes, codes[:, :1].expand_as(codes))
+    codes = always.sample_codes(50, rng)
+    assert (codes[:, 0] != codes[:, -1]).any(dim=1).all()
+
+
+def test_supervision_fades():
+    plain = WarmStart()
+    assert plain.supervision(0)[0] == 0
+    warm = WarmStart(images=100, transition_images=50, transition_weight=2.0, transition_fraction=0.5)
+    assert warm.supervision(99) == (1.0, 1.0)
+    assert warm.supervision(100) == (2.0, 0.5)
+    assert warm.supervision(125) == (1.0, 0.5)
+    assert warm.supervision(150)[0] == warm.supervision(10**9)[0] == 0
+
+
+def test_warm_start_trains_the_generator_alone(tmp_path):
+    model = module(warm_start=WarmStart(images=1000))
+    generator, discriminator = copy_of(model.generator), copy_of(model.discriminator)
+    train(model, tmp_path, 1)
+    assert changed(model.generator, generator) and not changed(model.discriminator, discriminator)
+    assert int(model.images_seen) == 12
+
+
+def test_warm_start_learns_the_portraits(tmp_path):
+    model = module(warm_start=WarmStart(images=10**6, importance_images=12), average_half_life=20.0)
+    data = Portraits()
+    before = reconstruction_loss(model.average(data.latent), data.image)
+    train(model, tmp_path, 20)
+    after = reconstruction_loss(model.average(data.latent), data.image)
+    assert after < 0.7 * before
+
+
+def test_the_discriminator_joins_before_the_game(tmp_path):
+    model = module(warm_start=WarmStart(images=1000, discriminator_images=1000))
+    discriminator = copy_of(model.discriminator)
+    train(model, tmp_path, 1)
+    assert changed(model.discriminator, discriminator)
+
+
+@pytest.mark.parametrize("options", [{}, {"path_length_weight": 2.0, "path_length_interval": 2}, {"horizontal_flip": True}])
+def test_adversarial_training(tmp_path, options):
+    model = module(r1_interval=2, **options)
+    generator, discriminator = copy_of(model.generator), copy_of(model.discriminator)
+    trainer = train(model, tmp_path, 2)
+    assert changed(model.generator, generator) and changed(model.discriminator, discriminator)
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    logged = trainer.callback_metrics
+    assert {"train/generator", "train/discriminator", "train/r1", "train/images_seen"} <= logged.keys()
+    assert logged["train/images_seen"] == 24 and ("train/path_length" in logged) == ("path_length_weight" in options)
+
+
+def test_lazy_regularisation_corrects_adam():
+    model = module(r1_interval=16, path_length_weight=2.0, path_length_interval=4, learning_rate=0.01)
+    generator, discriminator = model.configure_optimizers()
+    assert generator.defaults["lr"] == pytest.approx(0.01 * 4 / 5)
+    assert discriminator.defaults["lr"] == pytest.approx(0.01 * 16 / 17)
+    assert discriminator.defaults["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
+    assert module(learning_rate=0.01).configure_optimizers()[0].defaults["lr"] == 0.01
+
+
+def test_average_has_the_asked_half_life():
+    model = module(average_half_life=8.0, average_rampup=math.inf)
+    model.images_seen += 100
+    before = model.average.const.clone()
+    with torch.no_grad():
+        model.generator.const.fill_(1.0)
+    model._update_average(8)
+    torch.testing.assert_close(model.average.const.data, (before + 1) / 2)
+
+
+def test_discriminator_learns_to_tell(tmp_path):
+    model = module(learning_rate=0.005, r1_gamma=0.1)
+    train(model, tmp_path, 15)
+    with torch.no_grad():
+        gap = model.discriminator(Portraits().image).mean() - model.discriminator(3 * torch.randn(12, 3, 8, 8)).mean()
+    assert gap > 0.2
+
+
+@pytest.mark.parametrize("options", [{}, {"warm_start": WarmStart(images=10, discriminator_images=4, transition_images=100)}])
+def test_resumption_is_exact(tmp_path, options):
+    options = {"r1_interval": 2, "path_length_weight": 2.0, "path_length_interval": 3, **options}
+    whole = module(**options)
+    train(whole, tmp_path / "whole", 2)
+    first = module(**options)
+    train(first, tmp_path / "parts", 1)
+    torch.manual_seed(99)
+    second = module(**options)
+    train(second, tmp_path / "other", 2, checkpoint=tmp_path / "parts" / "checkpoints" / "last.ckpt")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_progress_is_written(tmp_path):
+    model = module(sample_every=8, total_images=10_000)
+    train(model, tmp_path, 1)
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["000000008.png", "000000012.png"]
+    generator = load_generator(tmp_path / GENERATOR_FILE)
+    for name, value in model.average.state_dict().items():
+        torch.testing.assert_close(generator.state_dict()[name], value)
+    codes = generator.map(torch.randn(20_000, Z, generator=torch.Generator().manual_seed(7)))
+    torch.testing.assert_close(generator.mean_code, codes.mean(dim=0), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(generator.code_std, codes.std(dim=0), atol=0.05, rtol=0.05)
+    assert load_discriminator(tmp_path / "discriminator.safetensors").resolution == 8
+
+
+def test_training_ends_after_the_images_asked_for(tmp_path):
+    model = module(total_images=16)
+    train(model, tmp_path, 10)
+    assert int(model.images_seen) == 16
+
+
+def test_bfloat16_training(tmp_path):
+    model = module(r1_interval=2, warm_start=WarmStart(images=4, transition_images=100))
+    train(model, tmp_path, 1, precision="bf16-mixed")
+    assert all(value.dtype != torch.bfloat16 and torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_weights_to_start_from(tmp_path):
+    torch.manual_seed(5)
+    earlier = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2)
+    path = save_generator(tmp_path / "g.safetensors", earlier)
+    model = module(weights=str(path))
+    torch.testing.assert_close(model.generator.const, earlier.const)
+    torch.testing.assert_close(model.average.const, earlier.const)
+    other = save_generator(tmp_path / "h.safetensors", Generator([8, 4], z_dim=Z, width=6, mapping_layers=2))
+    with pytest.raises(InputError, match="the configuration describes"):
+        module(weights=str(other))
+
+
+def test_networks_of_two_sizes_are_refused():
+    with pytest.raises(InputError, match="one size"):
+        StyleGAN2(Generator([4, 4], z_dim=2, width=2), Discriminator([4]))
+
+
+def test_missing_and_wrong_latents_are_refused(tmp_path):
+    model = StyleGAN2(Generator([8, 6], z_dim=Z + 1, width=6), Discriminator([8, 6]), warm_start=WarmStart(images=8))
+    with pytest.raises(InputError, match=r"\(batch, 6\)"):
+        train(model, tmp_path, 1)
