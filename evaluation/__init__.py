@@ -1,0 +1,1 @@
+"""Metrics, and the tables and figures of the papers."""

@@ -1,0 +1,247 @@
+"""The 68-landmark network of face-api (MIT), read from its quantised weight shard, in differentiable torch.
+
+Source: face-api.js, `FaceFeatureExtractor` and `FaceLandmark68Net`. The weights are a file that users bring.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.observers.cropping import box_around, central_boxes, checked_crop, crop_and_resize
+from renderers.errors import InputError
+
+MANIFEST_SUFFIX = "-weights_manifest.json"
+# face-api.js, FaceFeatureExtractor: mean of the training images, RGB of 0..255.
+MEAN_RGB = (122.782, 117.001, 104.298)
+# face-api.js, FaceLandmark68NetBase: side of the face crop the network was trained on, in pixels.
+INPUT_SIZE = 112
+POOL_SIZE = 7
+NUM_LANDMARKS = 68
+CHANNELS = (32, 64, 128, 256)
+# Chosen by us: fractions (left, top, right, bottom) of the image that hold the face both of aligned portraits (FFHQ
+# style) and of crops that a face fills. Moving the first look by 3 % of its width moves the result by a tenth of a
+# pixel at 64 px on the former, a fifth on the latter; tighter looks cut those off.
+DEFAULT_CROP = (0.1, 0.2, 0.9, 1.0)
+# Chosen by us: the second pass crops a square around the landmarks of the first, this many times their extent.
+REFINED_MARGIN = 1.15
+
+
+def _same_padding(images: Tensor, kernel: int, stride: int) -> Tensor:
+    """Pad as TensorFlow's 'same' does: the odd pixel of padding goes to the bottom and the right."""
+    pads = []
+    for size in (images.shape[-1], images.shape[-2]):
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        pads += [total // 2, total - total // 2]
+    return functional.pad(images, pads)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's 'same' padding at any stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int = 1, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, stride=stride, groups=groups, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(_same_padding(images, 3, self.stride[0]))
+
+
+class SeparableConv2d(nn.Module):
+    """Depthwise 3x3 without bias, then pointwise 1x1 with bias."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = SameConv2d(in_channels, in_channels, stride, groups=in_channels, bias=False)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, kernel_size=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(images))
+
+
+class DenseBlock(nn.Module):
+    """A strided convolution and three separable ones, each fed with the ReLU of the sum of all before it."""
+
+    def __init__(self, in_channels: int, out_channels: int, separable_entry: bool) -> None:
+        super().__init__()
+        entry = SeparableConv2d if separable_entry else SameConv2d
+        self.conv0 = entry(in_channels, out_channels, stride=2)
+        self.conv1 = SeparableConv2d(out_channels, out_channels, stride=1)
+        self.conv2 = SeparableConv2d(out_channels, out_channels, stride=1)
+        self.conv3 = SeparableConv2d(out_channels, out_channels, stride=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = functional.relu(self.conv0(images))
+        total = total + self.conv1(total)
+        total = total + self.conv2(functional.relu(total))
+        return functional.relu(total + self.conv3(functional.relu(total)))
+
+
+class FaceApiNetwork(nn.Module):
+    """The network itself: a 112-px face crop in [-1, 1] to 68 points as fractions of the crop."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, *CHANNELS)
+        for index, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            self.add_module(f"dense{index}", DenseBlock(inputs, outputs, separable_entry=index > 0))
+        self.fc = nn.Linear(CHANNELS[-1], 2 * NUM_LANDMARKS)
+        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, crops: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 68 2"]:
+        """Landmarks (x right, y down) in fractions of the crop, of crops (B, 3, 112, 112) in [-1, 1].
+
+        Raises: `InputError` for crops of another size.
+        """
+        if crops.shape[-2:] != (INPUT_SIZE, INPUT_SIZE):
+            raise InputError(
+                f"expected face crops of {INPUT_SIZE}x{INPUT_SIZE} px, got {tuple(crops.shape)}; resize them first"
+            )
+        features = ((crops + 1) * 127.5 - self.mean) / 255
+        for index in range(len(CHANNELS)):
+            features = getattr(self, f"dense{index}")(features)
+        pooled = functional.avg_pool2d(features, POOL_SIZE, stride=2).flatten(1)
+        return self.fc(pooled).unflatten(1, (NUM_LANDMARKS, 2))
+
+
+class FaceApiLandmarks(nn.Module):
+    """Images of any size in [-1, 1] to 68 landmarks in pixels of the given image, like `LandmarkNet`.
+
+    The network wants a crop around the face. By default a first pass looks at a fixed part of the image (`crop`, as
+    fractions left, top, right, bottom) and `refinements` further passes look at a square around the landmarks found
+    before. Gradients flow through the pixels of the last crop; its position counts as given.
+    """
+
+    def __init__(self, network: FaceApiNetwork, crop: Sequence[float] = DEFAULT_CROP, refinements: int = 1) -> None:
+        super().__init__()
+        self.network = network
+        self.crop = checked_crop(crop)
+        self.refinements = refinements
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], boxes: Float[Tensor, "batch 4"] | None = None
+    ) -> Float[Tensor, "batch 68 2"]:
+        """Landmarks (x right, y down) in pixels of `images`.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+            boxes: face boxes (left, top, right, bottom) in pixels, for instance of a face detector; without them the
+                first pass uses the crop given at construction.
+        """
+        if boxes is None:
+            boxes = central_boxes(images, self.crop)
+        for _ in range(self.refinements):
+            with torch.no_grad():
+                boxes = box_around(self._read(images, boxes), REFINED_MARGIN)
+        return self._read(images, boxes)
+
+    def _read(self, images: Tensor, boxes: Tensor) -> Tensor:
+        fractions = self.network(crop_and_resize(images, boxes, INPUT_SIZE))
+        corner, far_corner = boxes[:, None, :2], boxes[:, None, 2:]
+        return corner + fractions * (far_corner - corner)
+
+
+def read_shards(manifest_path: Path) -> dict[str, Tensor]:
+    """All tensors of a TensorFlow.js manifest, dequantised (value * scale + minimum), float32, in TensorFlow's layout.
+
+    Args:
+        manifest_path: JSON list of groups, each with `paths` of its shards (read as one byte string, relative to the
+            manifest) and `weights` in file order.
+    Raises: `InputError` for a missing or malformed manifest, a missing shard, or shards of the wrong length.
+    """
+    if not manifest_path.is_file():
+        raise InputError(f"expected a weights manifest at {manifest_path}, found none; put the JSON beside its shard")
+    try:
+        groups = json.loads(manifest_path.read_text(encoding="utf-8"))
+        layout = [(list(group["paths"]), [_entry(item) for item in group["weights"]]) for group in groups]
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"expected a TensorFlow.js weights manifest in {manifest_path}, got something else "
+            f"({type(error).__name__}: {error}); fetch the file again"
+        ) from error
+    tensors: dict[str, Tensor] = {}
+    for paths, entries in layout:
+        tensors |= _read_group([manifest_path.parent / path for path in paths], entries)
+    return tensors
+
+
+def _entry(item: dict) -> tuple[str, list[int], float, float]:
+    quantization = item["quantization"]
+    if quantization["dtype"] != "uint8":
+        raise ValueError(f"quantisation {quantization['dtype']} of {item['name']}, only uint8 is read")
+    return str(item["name"]), [int(n) for n in item["shape"]], float(quantization["scale"]), float(quantization["min"])
+
+
+def _read_group(shards: list[Path], entries: list[tuple[str, list[int], float, float]]) -> dict[str, Tensor]:
+    missing = [shard for shard in shards if not shard.is_file()]
+    if missing:
+        raise InputError(f"expected the weight shard {missing[0]} named by its manifest, found none; put it there")
+    content = b"".join(shard.read_bytes() for shard in shards)
+    expected = sum(torch.Size(shape).numel() for _, shape, _, _ in entries)
+    if len(content) != expected:
+        raise InputError(
+            f"expected {expected} bytes in {', '.join(str(shard) for shard in shards)} by the manifest, got "
+            f"{len(content)}; the file is incomplete or of another model, fetch it again"
+        )
+    values: UInt8[Tensor, " bytes"] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    tensors, start = {}, 0
+    for name, shape, scale, minimum in entries:
+        stop = start + torch.Size(shape).numel()
+        tensors[name] = (values[start:stop].double() * scale + minimum).float().reshape(shape)
+        start = stop
+    return tensors
+
+
+def _torch_name_and_value(name: str, value: Tensor) -> tuple[str, Tensor]:
+    """TensorFlow keeps (height, width, in, out) filters, (height, width, in, 1) depthwise ones, (in, out) matrices."""
+    parts = name.split("/")
+    leaf, prefix = parts[-1], ".".join(parts[:-1])
+    match leaf:
+        case "filters":
+            return f"{prefix}.weight", value.permute(3, 2, 0, 1)
+        case "depthwise_filter":
+            return f"{prefix}.depthwise.weight", value.permute(2, 3, 0, 1)
+        case "pointwise_filter":
+            return f"{prefix}.pointwise.weight", value.permute(3, 2, 0, 1)
+        case "weights":
+            return f"{prefix}.weight", value.T
+        case "bias" if prefix == "fc" or prefix == "dense0.conv0":
+            return f"{prefix}.bias", value
+        case "bias":
+            return f"{prefix}.pointwise.bias", value
+    raise InputError(f"expected tensors of the face-api landmark network, got one named {name}; give its own manifest")
+
+
+def load_face_api(folder: str | Path, crop: Sequence[float] = DEFAULT_CROP, refinements: int = 1) -> FaceApiLandmarks:
+    """The landmark network of a folder with `face_landmark_68_model-weights_manifest.json` and its shard.
+
+    Args:
+        folder: holds exactly one `*-weights_manifest.json` and the shards that it names.
+        crop, refinements: as in `FaceApiLandmarks`.
+    Returns: the frozen network in evaluation mode.
+    Raises: `InputError` if files are missing, truncated or of another network.
+    """
+    folder = Path(folder)
+    manifests = sorted(folder.glob(f"*{MANIFEST_SUFFIX}")) if folder.is_dir() else []
+    if len(manifests) != 1:
+        raise InputError(
+            f"expected one face-api manifest (*{MANIFEST_SUFFIX}) in {folder}, found {len(manifests)}; "
+            "put the manifest and its shard into that folder"
+        )
+    state = dict(_torch_name_and_value(name, value) for name, value in read_shards(manifests[0]).items())
+    network = FaceApiNetwork()
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state.items()}
+    if wanted != given:
+        differing = sorted(set(wanted.items()) ^ set(given.items()))[0]
+        raise InputError(
+            f"expected the {len(wanted)} tensors of the 68-landmark network in {manifests[0]}, "
+            f"but {differing[0]} {differing[1]} does not match; give the manifest of face_landmark_68_model"
+        )
+    network.load_state_dict(state)
+    return FaceApiLandmarks(network, crop, refinements).eval().requires_grad_(False)

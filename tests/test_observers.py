@@ -1,0 +1,214 @@
+"""Landmark network, identity network and judge: contracts, sizes, files, errors."""
+
+import pytest
+import torch
+
+from models.morphable.parameters import FaceParameters, ParameterSizes
+from models.observers import (
+    JUDGED_COMPONENTS,
+    FacenetIdentity,
+    IdentityNet,
+    Judge,
+    LandmarkNet,
+    load_identity,
+    load_judge,
+    load_landmarker,
+    save_observer,
+    verification_scores,
+)
+from models.observers.cropping import CropBox, box_around, central_boxes, checked_crop, crop_and_resize, resize_square
+from models.observers.judge import correlation
+from renderers.errors import InputError
+
+
+def small_judge() -> Judge:
+    torch.manual_seed(0)
+    return Judge(4, 3, 5, widths=(4, 8), blocks=(1, 1), num_features=6, working_size=32).eval()
+
+
+def test_landmark_net_gives_pixels_of_the_given_image():
+    torch.manual_seed(0)
+    network = LandmarkNet().eval()
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    # Twice the size by repetition and antialiased reduction: the same picture for the network.
+    large = images.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
+    small_points, large_points = network(images), network(large)
+    assert small_points.shape == (2, 68, 2)
+    torch.testing.assert_close(large_points / 2, small_points, atol=0.3, rtol=0)
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 500_000
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_landmark_net_is_the_same_in_every_batch_and_differentiable(batch):
+    torch.manual_seed(0)
+    network = LandmarkNet(working_size=32, widths=(4, 8, 8), blocks=(1, 1), num_landmarks=5).eval()
+    images = (torch.rand(batch, 3, 48, 48) * 2 - 1).requires_grad_()
+    points = network(images)
+    torch.testing.assert_close(points[:1], network(images[:1]), atol=1e-4, rtol=1e-4)
+    points.sum().backward()
+    assert images.grad is not None and torch.isfinite(images.grad).all() and images.grad.abs().sum() > 0
+
+
+def test_landmark_net_points_are_cell_centres_when_maps_are_flat():
+    network = LandmarkNet(working_size=32, widths=(4, 8, 8), blocks=(1, 1), num_landmarks=2).eval()
+    torch.nn.init.zeros_(network.head[1].weight)
+    torch.nn.init.zeros_(network.head[1].bias)
+    points = network(torch.zeros(1, 3, 40, 40))
+    torch.testing.assert_close(points, torch.full((1, 2, 2), 20.0))
+
+
+def test_identity_is_a_unit_vector_at_any_size():
+    network = IdentityNet(embedding_dim=16, base_width=4).eval()
+    for size in (64, 100):
+        embedding = network(torch.rand(2, 3, size, size) * 2 - 1)
+        torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(2))
+
+
+def test_images_that_are_not_square_are_refused():
+    # Of the functions that have this shape in their signature, which refuses it first where signatures are checked.
+    with pytest.raises(InputError, match="square RGB"):
+        resize_square(torch.zeros(1, 3, 64, 32), 64)
+    with pytest.raises(InputError, match="square RGB"):
+        resize_square(torch.zeros(1, 1, 64, 64), 64)
+
+
+def test_judge_reads_in_the_units_of_the_truth():
+    judge = small_judge()
+    sizes = ParameterSizes(4, 3, 5)
+    parameters = torch.randn(200, sizes.total) * 3 + 1
+    targets = judge.targets(parameters)
+    named = FaceParameters.unpack(parameters, sizes)
+    for name, values in judge.split(targets).items():
+        torch.testing.assert_close(values, getattr(named, name))
+    judge.set_statistics(targets)
+    torch.testing.assert_close(judge.component_spread("expression"), named.expression.std(dim=0))
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    reading = judge(images)
+    features = judge.features(images)
+    torch.testing.assert_close(reading.features, features)
+    standard = judge.split(judge.standardised(features))
+    torch.testing.assert_close(
+        reading.rotation, standard["rotation"] * named.rotation.std(dim=0) + named.rotation.mean(dim=0)
+    )
+    assert [getattr(reading, name).shape[1] for name in JUDGED_COMPONENTS] == [3, 3, 27, 4, 5]
+    with pytest.raises(InputError, match="width 45"):
+        judge.targets(parameters[:, :-1])
+    with pytest.raises(InputError, match="expression names"):
+        Judge(expression_names=("smile",))
+
+
+def test_a_constant_coefficient_keeps_a_finite_spread():
+    judge = small_judge()
+    parameters = torch.randn(20, ParameterSizes(4, 3, 5).total)
+    parameters[:, 4] = 2.0
+    judge.set_statistics(judge.targets(parameters))
+    assert judge.component_spread("expression")[0] == 1
+
+
+def test_default_observers_are_small():
+    count = {
+        type(net).__name__: sum(p.numel() for p in net.parameters()) for net in (LandmarkNet(), IdentityNet(), Judge())
+    }
+    assert count["LandmarkNet"] <= 500_000
+    assert count["IdentityNet"] <= 1_500_000
+    assert count["Judge"] <= 3_000_000
+
+
+def test_saved_observers_read_back(tmp_path):
+    torch.manual_seed(1)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    landmarker = LandmarkNet(working_size=32, widths=(4, 8, 8), blocks=(1, 1)).eval()
+    identity = IdentityNet(embedding_dim=8, base_width=4, working_size=32).eval()
+    judge = small_judge()
+    save_observer(tmp_path / "landmarks.safetensors", landmarker)
+    save_observer(tmp_path / "identity.safetensors", identity)
+    save_observer(tmp_path / "judge.safetensors", judge)
+    # float16 weights: a thousandth of the values.
+    torch.testing.assert_close(
+        load_landmarker(tmp_path / "landmarks.safetensors")(images), landmarker(images), atol=0.1, rtol=1e-2
+    )
+    torch.testing.assert_close(
+        load_identity(tmp_path / "identity.safetensors")(images), identity(images), atol=0.02, rtol=0
+    )
+    loaded = load_judge(tmp_path / "judge.safetensors")
+    torch.testing.assert_close(loaded(images).rotation, judge(images).rotation, atol=0.02, rtol=0)
+    assert not loaded.training and not any(parameter.requires_grad for parameter in loaded.parameters())
+    with pytest.raises(InputError, match="kind"):
+        load_judge(tmp_path / "landmarks.safetensors")
+    with pytest.raises(InputError):
+        load_landmarker(tmp_path / "absent.safetensors")
+    whole = (tmp_path / "judge.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError):
+        load_judge(tmp_path / "cut.safetensors")
+
+
+def test_facenet_from_a_local_file(tmp_path):
+    from facenet_pytorch import InceptionResnetV1
+
+    torch.manual_seed(0)
+    network = InceptionResnetV1(pretrained=None, classify=False).eval()
+    # The published files carry a classification layer, too.
+    state = dict(network.state_dict()) | {"logits.weight": torch.zeros(7, 512), "logits.bias": torch.zeros(7)}
+    torch.save(state, tmp_path / "facenet.pt")
+    loaded = load_identity(tmp_path / "facenet.pt")
+    assert isinstance(loaded, FacenetIdentity)
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    embedding = loaded(images)
+    assert embedding.shape == (1, loaded.embedding_dim)
+    torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(1))
+    crop = crop_and_resize(images, central_boxes(images, loaded.crop), 160) * (127.5 / 128)
+    torch.testing.assert_close(embedding, network(crop))
+    torch.save({"something": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="does not match"):
+        load_identity(tmp_path / "other.pt")
+    (tmp_path / "broken.pt").write_bytes(b"not a file of torch")
+    with pytest.raises(InputError, match="could not read"):
+        load_identity(tmp_path / "broken.pt")
+
+
+def test_verification_scores():
+    people = torch.tensor([0, 0, 1, 1])
+    apart = torch.eye(2)[people]
+    assert verification_scores(apart, people) == (1.0, 1.0)
+    swapped = torch.eye(2)[torch.tensor([0, 1, 0, 1])]
+    area, accuracy = verification_scores(swapped, people)
+    assert area < 0.5 and accuracy <= 0.75
+    torch.manual_seed(0)
+    random = torch.nn.functional.normalize(torch.randn(400, 32), dim=-1)
+    area, accuracy = verification_scores(random, torch.arange(400) // 4)
+    assert area == pytest.approx(0.5, abs=0.05) and accuracy == pytest.approx(0.5, abs=0.05)
+    assert all(score != score for score in verification_scores(apart, torch.arange(4)))
+
+
+def test_crop_of_the_whole_image_is_the_image():
+    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    boxes = central_boxes(images, CropBox(0, 0, 1, 1))
+    torch.testing.assert_close(crop_and_resize(images, boxes, 32), images)
+    quarter = crop_and_resize(images, boxes, 8)
+    torch.testing.assert_close(quarter, torch.nn.functional.avg_pool2d(images, 4))
+    part = crop_and_resize(images, torch.tensor([[8.0, 0, 24, 16]] * 2, dtype=torch.float64), 16)
+    # Sixteen pixels sampled two by two times, half a sample off the centres: the bilinear kernel's small blur.
+    torch.testing.assert_close(part.mean(), images[:, :, 0:16, 8:24].mean(), atol=0.02, rtol=0)
+
+
+def test_crop_gradients():
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
+    boxes = torch.tensor([[0.7, 1.1, 4.9, 5.2]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda i, b: crop_and_resize(i, b, 4), (images, boxes))
+
+
+def test_box_around_points():
+    points = torch.tensor([[[10.0, 20.0], [30.0, 30.0]]])
+    torch.testing.assert_close(box_around(points, 1.5), torch.tensor([[5.0, 10.0, 35.0, 40.0]]))
+    with pytest.raises(InputError, match="left < right"):
+        checked_crop((0.5, 0.0, 0.5, 1.0))
+
+
+def test_correlation():
+    first = torch.tensor([[1.0, 0.0, 1.0], [2.0, 1.0, 1.0], [3.0, 0.0, 1.0]])
+    second = torch.tensor([[2.0, 0.0, 5.0], [4.0, -1.0, 6.0], [6.0, 0.0, 7.0]])
+    result = correlation(first, second)
+    torch.testing.assert_close(result[:2], torch.tensor([1.0, -1.0]))
+    assert result[2].isnan()
