@@ -1,8 +1,10 @@
 """The command line: ``lightning VERB ...``, the same as ``latentrig VERB ...`` and ``python cli.py VERB ...``."""
 
 import importlib
-import importlib.metadata
 import sys
+from typing import NoReturn
+
+from models.version import project_version
 
 TRAINER_VERBS = {
     "fit": "train a model",
@@ -33,8 +35,10 @@ def main(args: list[str] | None = None) -> None:
         print(_overview())
         return
     if verb == "--version":
-        print(f"latentrig {importlib.metadata.version('latentrig')}")
+        print(f"latentrig {project_version()}")
         return
+    if verb not in TRAINER_VERBS | COMMANDS:
+        _stop(f"expected one of {', '.join(TRAINER_VERBS | COMMANDS)}, got {verb!r}; see lightning --help", 2)
     # Behind the lines above, because the imports take seconds.
     from renderers.errors import InputError
 
@@ -49,23 +53,18 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _run(verb: str, args: list[str]) -> None:
-    from commands.arguments import run_command
-    from renderers.errors import InputError
-
     if verb in TRAINER_VERBS:
         from commands.trainer import run_trainer
 
         run_trainer(args)
-    elif verb in COMMANDS:
+    else:
+        from commands.arguments import run_command
+
         name = verb.replace("-", "_")
         run_command(verb, getattr(importlib.import_module(f"commands.{name}"), name), args[1:])
-    else:
-        raise InputError(
-            f"expected one of {', '.join([*TRAINER_VERBS, *COMMANDS])}, got {verb!r}; see lightning --help"
-        )
 
 
-def _stop(message: str, code: int, error: BaseException) -> None:
+def _stop(message: str, code: int, error: BaseException | None = None) -> NoReturn:
     print(f"lightning: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code) from error
 

@@ -1,6 +1,5 @@
 """``lightning demo``: train and measure pose control on the shipped generator, and write a report."""
 
-import json
 import os
 import platform
 import time
@@ -14,7 +13,7 @@ import yaml
 
 from commands.trainer import run_trainer
 from datamodules.latent_pairs import PairRecipe
-from evaluation.report import write_text
+from evaluation.report import json_text, write_texts
 from evaluation.stylerig_report import DemoNetworks, measure_demo, write_report
 from lightning_modules.face_scene import FaceScene
 from models.observers import load_judge, load_landmarker
@@ -47,7 +46,7 @@ def demo(
         pairs: Unseen pairs that pose edits are measured on.
         reconstruction_codes: Unseen codes that the face reconstruction is measured on.
         portraits: Samples of the generator that are compared with portraits.
-        seed: Seed of the training; the shipped figures are those of 0.
+        seed: Seed of the training, its pairs and those measured; the shipped figures are those of 0.
     """
     started = time.monotonic()
     if min(pairs, reconstruction_codes, portraits) < 10 or (steps is not None and steps < 1):
@@ -68,7 +67,8 @@ def demo(
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     folder = output / "training"
     common = ["--run.root", str(folder), "--run.id", run_id, "--seed_everything", str(seed)]
-    common += ["--trainer.enable_model_summary", "false"]
+    # One device also where there are several: processes for each would take the demo apart, and share out its few minutes.
+    common += ["--data.seed", str(seed), "--trainer.devices", "1", "--trainer.enable_model_summary", "false"]
     common += [] if steps is None else ["--trainer.max_steps", str(steps)]
     seconds: dict[str, float] = {}
     reconstruction = locate(options["face_reconstruction"]) if not retrain_face_reconstruction else None
@@ -85,13 +85,14 @@ def demo(
     _say("training the pose RigNet")
     seconds["rignet"] = _timed(lambda: run_trainer(["fit", "--config", POSE_CONFIG, *common, *words]))
 
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = DemoNetworks(
-        generator=generator,
-        landmarker=landmarker,
-        judge=judge_network,
-        face_reconstruction=FaceReconstruction.load(reconstruction, provenance),
-        rignet=RigNet.load(rignet, provenance),
-        renderer=scene.renderer(face_model, generator.resolution),
+        generator=generator.to(device),
+        landmarker=landmarker.to(device),
+        judge=judge_network.to(device),
+        face_reconstruction=FaceReconstruction.load(reconstruction, provenance).to(device),
+        rignet=RigNet.load(rignet, provenance).to(device),
+        renderer=scene.renderer(face_model, generator.resolution).to(device),
     )
     measuring = time.monotonic()
     results = measure_demo(networks, PairRecipe(seed=seed), pairs, reconstruction_codes, portraits, _say)
@@ -102,6 +103,7 @@ def demo(
         "face reconstruction": "trained in this run" if retrain_face_reconstruction else "as shipped",
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "processor cores": os.cpu_count(),
+        "measured on": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "versions": {
             "latentrig": version("latentrig"),
             "torch": torch.__version__,
@@ -110,10 +112,10 @@ def demo(
         "training runs": str(folder),
     }
     metrics = {**results.metrics(), "settings": settings}
-    write_text(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    write_report(results, settings).write(output / "report.html")
+    page = write_report(results, settings).text()
+    write_texts({output / "metrics.json": json_text(metrics), output / "report.html": page})
     for target in results.targets:
-        print(f"{target.name}: {target.value:.3g} (wanted {target.sense} {target.bound:.3g})", flush=True)
+        print(target.sentence, flush=True)
     _say(f"report written to {output / 'report.html'}")
 
 

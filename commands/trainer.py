@@ -17,12 +17,12 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from commands import project_version
 from commands.arguments import OneLineErrors, find_configs, unwrapped_errors
 from commands.warning_filters import quieten_libraries
 from lightning_modules.checkpointing import AtomicCheckpointIO, whole_file
 from lightning_modules.progress import LineProgress, RankSeed
 from lightning_modules.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, Loggers, RunFolder, settle_run
+from models.version import project_version
 from renderers.errors import InputError
 
 
@@ -160,6 +160,10 @@ class TrainerCLI(LightningCLI):
             raise InputError(
                 f"expected a checkpoint of {type(self.model).__name__} with the same sizes, got "
                 f"{self.config[subcommand]['ckpt_path']}: {difference}; use the config saved beside the checkpoint"
+            ) from error
+        except MisconfigurationException as error:
+            raise InputError(
+                f"{subcommand}: {' '.join(str(error).split()).rstrip('.')}; use a model and data that support `lightning {subcommand}`"
             ) from error
         except wandb.errors.Error as error:
             raise InputError(

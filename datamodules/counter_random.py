@@ -52,8 +52,10 @@ def sample_keys(seed: int, stream: int, indices: Int[Tensor, "*batch"]) -> Int[T
         indices: int64, index of each sample in its stream, from 0 to 2^48 - 1.
 
     Raises:
-        InputError: for a stream out of range.
+        InputError: for a seed or stream out of range.
     """
+    if not -(1 << 63) < seed < 1 << 63:
+        raise InputError(f"expected a seed below 2^63 in magnitude, got {seed}; choose a smaller one")
     if not 0 <= stream < 1 << (63 - _STREAM_BITS):
         raise InputError(
             f"expected a stream from 0 to {(1 << (63 - _STREAM_BITS)) - 1}, got {stream}; number the streams from 0"

@@ -5,17 +5,16 @@ networks learn to reason about layers independently. Codes, and images where ask
 frozen generator.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader
 
 from datamodules.counter_random import normal, sample_keys, subkeys, uniform
+from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
 from renderers.errors import InputError
 
 Split = Literal["train", "validate", "test"]
@@ -91,7 +90,7 @@ class PairRecipe:
             generator: Frozen generator on the same device.
             split: Pairs of two splits are drawn independently.
             indices: (batch,) int64.
-            images: Also synthesise both images, with the generator's constant noise.
+            images: Also synthesise both images, with the generator's constant noise, clamped to [-1, 1].
         """
         keys = sample_keys(self.seed, _STREAMS[split], indices)
         # Both codes of all pairs in one pass: rows 0..batch-1 are w, the rest v.
@@ -99,7 +98,8 @@ class PairRecipe:
         w, v = codes.chunk(2)
         if not images:
             return LatentPairs(indices, w, v)
-        image_w, image_v = generator.synthesize(codes, noise="const").chunk(2)
+        # Clamped as every picture that is shown, stored or measured: what observers see and losses compare with is the same.
+        image_w, image_v = generator.synthesize(codes, noise="const").clamp(-1, 1).chunk(2)
         return LatentPairs(indices, w, v, image_w, image_v)
 
     def _codes(self, generator: CodeGenerator, keys: Int[Tensor, " codes"]) -> Float[Tensor, "codes layers width"]:
@@ -129,72 +129,7 @@ def mixing_sources(keys: Int[Tensor, " codes"], num_layers: int, max_latents: in
     return torch.cat([torch.zeros_like(count)[:, None], crossover.long().cumsum(dim=1)], dim=1)
 
 
-class IndexDataset(Dataset[int]):
-    """The numbers 0 to `size` - 1: all that a worker has to hand over."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-class RankSampler(DistributedSampler[int]):
-    """Indices in order, dealt out to the ranks in turn, without the duplicates by which the usual one fills up.
-
-    Order needs no shuffling: neighbouring indices give independent pairs. Under `drop_uneven` the tail that would leave ranks
-    with different numbers of samples is left out, which gradient synchronisation asks for.
-    """
-
-    def __init__(self, size: int, ranks: int, rank: int, drop_uneven: bool) -> None:
-        super().__init__(IndexDataset(size), num_replicas=ranks, rank=rank, shuffle=False)
-        self._end = size - size % ranks if drop_uneven else size
-        self.start = 0
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.start + self.rank, self._end, self.num_replicas))
-
-    def __len__(self) -> int:
-        return len(range(self.rank, self._end, self.num_replicas))
-
-
-class ResumableLoader(DataLoader[Int[Tensor, " batch"]]):
-    """Loader that Lightning saves with a checkpoint, so that a run resumed in the middle of a pass goes on with the next sample."""
-
-    def __init__(self, sampler: RankSampler, batch_size: int, num_workers: int, drop_last: bool) -> None:
-        super().__init__(
-            sampler.dataset, batch_size=batch_size, sampler=sampler, num_workers=num_workers, drop_last=drop_last
-        )
-        self._seen = 0
-        self._resume_at = 0
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        sampler = self.sampler
-        assert isinstance(sampler, RankSampler)
-        sampler.start, self._resume_at = self._resume_at, 0
-        self._seen = sampler.start
-        for batch in super().__iter__():
-            # Counted before it is handed over: a checkpoint written after a step must count that step's batch.
-            self._seen += len(batch) * sampler.num_replicas
-            yield batch
-        sampler.start = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Samples of the current pass that all ranks together have seen."""
-        return {"seen": self._seen}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Make the next pass start after the samples seen; after a whole pass, at its start."""
-        sampler = self.sampler
-        assert isinstance(sampler, RankSampler) and self.batch_size is not None
-        left = len(sampler) - state["seen"] // sampler.num_replicas
-        self._resume_at = state["seen"] if left >= (self.batch_size if self.drop_last else 1) else 0
-
-
-class LatentPairDataModule(LightningDataModule):
+class LatentPairDataModule(ResumableDataModule):
     """Pairs for every method: `batch` of a step is a `LatentPairs`.
 
     Sample i of a split under a seed is the same pair whatever the batch size, number of workers and ranks, or point of resumption;
@@ -243,7 +178,8 @@ class LatentPairDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         sampler = self._sampler("train", drop_uneven=True)
-        return ResumableLoader(sampler, self._batch_size, self._num_workers, drop_last=True)
+        # In the order of their indices: neighbouring indices give independent pairs already.
+        return self.resumable(ResumableLoader(sampler.dataset, sampler, self._batch_size, self._num_workers))
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._evaluation_loader("validate")

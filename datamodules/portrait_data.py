@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
 from datamodules.portraits.corpus import CorpusSpec, PortraitCorpus, corpus_folder, render_corpus
 from models.morphable.procedural import Density
 from renderers.errors import InputError
@@ -72,10 +72,12 @@ def _batch_as_is(batch: Any) -> Any:
     return batch
 
 
-class PortraitDataModule(pl.LightningDataModule):
+class PortraitDataModule(ResumableDataModule):
     """Renders portraits once, keeps them on disk, and serves them.
 
-    Batches are dictionaries, see `PortraitDataset`. People of training, validation and test are different people.
+    Batches are dictionaries, see `PortraitDataset`. People of training, validation and test are different people. The order of
+    training pictures follows from the seed and the number of the pass; ranks share them out without overlap, and a resumed run
+    goes on with the next ones.
 
     Args:
         image_size: height and width in pixels.
@@ -83,13 +85,14 @@ class PortraitDataModule(pl.LightningDataModule):
         num_val_samples: pictures for validation.
         num_test_samples: pictures for test.
         samples_per_person: consecutive pictures that show one person.
-        batch_size: pictures per batch.
-        seed: of the portraits.
+        batch_size: pictures per batch and rank.
+        seed: of the portraits and of their order in training.
         density: of the head's mesh.
         supersample: rays per pixel and axis.
         folder: where rendered portraits are kept; by default $LATENTRIG_CACHE, else ~/.cache/latentrig.
         in_memory: read the pictures at once instead of from disk.
-        flip: mirror a random half of the training pictures.
+        flip: mirror a random half of the training pictures, drawn from the process's random stream: a resumed run goes on with the
+            same pictures, mirrored otherwise.
         processes: that render side by side.
         num_workers: of the loaders; with pictures in memory none is fastest.
     """
@@ -120,7 +123,7 @@ class PortraitDataModule(pl.LightningDataModule):
             for split, size in sizes.items()
         }
         self.batch_size, self.folder, self.in_memory, self.flip = batch_size, folder, in_memory, flip
-        self.processes, self.num_workers = processes, num_workers
+        self.processes, self.num_workers, self.seed = processes, num_workers, seed
         self._datasets: dict[Split, PortraitDataset] = {}
 
     def prepare_data(self) -> None:
@@ -136,25 +139,30 @@ class PortraitDataModule(pl.LightningDataModule):
             self._datasets[split] = PortraitDataset(corpus, flip=self.flip and split == "train")
         return self._datasets[split]
 
-    def _loader(self, split: Split, shuffle: bool) -> DataLoader[dict[str, Tensor]]:
+    def train_dataloader(self) -> ResumableLoader:
+        sampler = self._sampler("train", drop_uneven=True, shuffle_seed=self.seed)
+        loader = ResumableLoader(self.dataset("train"), sampler, self.batch_size, self.num_workers, _batch_as_is)
+        return self.resumable(loader)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(
             self.dataset(split),
             batch_size=self.batch_size,
-            shuffle=shuffle,
-            drop_last=shuffle,
+            sampler=self._sampler(split, drop_uneven=False),
             num_workers=self.num_workers,
             collate_fn=_batch_as_is,
             persistent_workers=self.num_workers > 0,
         )
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._loader("train", shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._loader("val", shuffle=False)
-
-    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._loader("test", shuffle=False)
-
-    def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._loader("test", shuffle=False)
+    def _sampler(self, split: Split, drop_uneven: bool, shuffle_seed: int | None = None) -> RankSampler:
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
+        return RankSampler(len(self.dataset(split)), ranks, rank, drop_uneven, shuffle_seed)

@@ -1,5 +1,6 @@
 """What training the three observers has in common: optimiser, schedule, and the weights file at the end."""
 
+import math
 from pathlib import Path
 from typing import ClassVar
 
@@ -8,7 +9,9 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 
+from lightning_modules.run_folder import folder_of
 from models.observers import IdentityNet, Judge, LandmarkNet, save_observer
+from renderers.errors import InputError
 
 
 class ObserverModule(LightningModule):
@@ -42,6 +45,11 @@ class ObserverModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         matrices = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         vectors = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise InputError(
+                "expected a run of a known length for the cycle of the learning rate, got none; set max_steps or max_epochs"
+            )
         optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": self.weight_decay},
@@ -52,7 +60,7 @@ class ObserverModule(LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=self.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
+            total_steps=int(steps),
             pct_start=self.warmup,
             cycle_momentum=False,
         )
@@ -60,6 +68,5 @@ class ObserverModule(LightningModule):
 
     def on_fit_end(self) -> None:
         if self.trainer.is_global_zero:
-            folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-            path = Path(self.output) if self.output else folder / self.weights_name
+            path = Path(self.output) if self.output else folder_of(self.trainer) / self.weights_name
             rank_zero_info(f"weights written to {save_observer(path, self.network)}")

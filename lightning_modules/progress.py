@@ -78,6 +78,9 @@ class RankSeed(Callback):
             torch.manual_seed(own)
 
 
-def rank_seed(seed: int, rank: int) -> int:
-    """Seed of one rank. Hashed, as seed + rank would let neighbouring seeds share streams."""
-    return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+def rank_seed(seed: int, rank: int, *counts: int) -> int:
+    """Seed of one rank, and of one step where counts are given: 32 bits, all that the CPU's generator reads of a seed.
+
+    Hashed, as seed + rank would let neighbouring seeds share streams.
+    """
+    return int(np.random.SeedSequence([seed, rank, *counts]).generate_state(1)[0])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import wandb
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
@@ -50,6 +51,14 @@ class RunFolder:
     def last_checkpoint(self) -> Path:
         """The newest checkpoint, which need not exist yet."""
         return self.path / CHECKPOINT_FOLDER / LAST_CHECKPOINT
+
+
+def folder_of(trainer: Trainer) -> Path:
+    """Where a trainer's run writes: the folder of a run of the command line.
+
+    Not `Trainer.log_dir`, which all ranks have to read together, as it is broadcast among them.
+    """
+    return Path(trainer.default_root_dir)
 
 
 def run_of_checkpoint(checkpoint: str | Path) -> RunFolder | None:

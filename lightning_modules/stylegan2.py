@@ -2,7 +2,7 @@
 
 import copy
 import time
-from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,8 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torchvision.utils import save_image
 
-from lightning_modules.run_folder import CHECKPOINT_FOLDER, LAST_CHECKPOINT
+from lightning_modules.progress import rank_seed
+from lightning_modules.run_folder import CHECKPOINT_FOLDER, LAST_CHECKPOINT, folder_of
 from lightning_modules.warm_start import WarmStart, portrait_latents, weigh_latents
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
@@ -37,20 +38,24 @@ class StyleGAN2(LightningModule):
     """StyleGAN2 with non-saturating logistic loss, lazy R1 and path length regularisation, style mixing and an averaged generator.
 
     Batches are dictionaries with ``image`` (batch, 3, height, width) in [-1, 1], and ``latent`` (batch, z_dim) for a warm start. All random
-    numbers of a step follow from the seed and the images seen, so a resumed run continues exactly. The averaged generator is written to
-    the run's folder, with the statistics of its W, at every checkpoint and at the end.
+    numbers of a step follow from the seed, the rank and the images seen, so a resumed run continues exactly. The averaged generator is
+    written to the run's folder, with the statistics of its W, at every checkpoint and at the end.
 
     Args:
         generator: What is trained.
         discriminator: Its opponent, for images of the same size.
-        weights: Generator weights of this project to start from, or None.
-        learning_rate: Of both networks (0.002 in the paper's configuration for small images).
-        r1_gamma: Weight of R1. ADA's rule of thumb is 0.0002 * resolution**2 / batch.
+        weights: Generator weights of this project to start from, or None. They know the importance of each latent number, or need
+            none: `warm_start.importance_images` then does nothing.
+        learning_rate: Of the generator in the adversarial phase (0.002 in the paper's configuration for small images).
+        discriminator_learning_rate: Of the discriminator; None for that of the generator.
+        r1_gamma: Weight of R1; 0 leaves it out. ADA's rule of thumb is 0.0002 * resolution**2 / batch.
         r1_interval: Steps between two R1 penalties (16 in the paper).
         path_length_weight: Weight of path length regularisation (2 in the paper); 0 leaves it out.
         path_length_interval: Steps between two path length penalties (4 in the paper).
         path_length_shrink: A path length penalty sees the batch divided by this (2 in the paper's release).
         mixing_probability: How often a training sample mixes two codes (0.9 in the paper).
+        noise: Noise pictures that training samples get. With "none" all noise strengths are set to zero: for pictures that follow from
+            their latent alone, where noise can only imitate texture by grain.
         average_half_life: Half-life of the averaged generator, in images (10 thousand in the paper).
         average_rampup: Bound on the half-life as a part of the images seen so far (0.05 in ADA), so that the average forgets its start.
         horizontal_flip: Mirror half of the real images that the discriminator sees.
@@ -70,12 +75,14 @@ class StyleGAN2(LightningModule):
         discriminator: Discriminator,
         weights: str | None = None,
         learning_rate: float = 0.002,
+        discriminator_learning_rate: float | None = None,
         r1_gamma: float = 1.0,
         r1_interval: int = 16,
         path_length_weight: float = 0.0,
         path_length_interval: int = 4,
         path_length_shrink: int = 2,
         mixing_probability: float = 0.9,
+        noise: Literal["random", "none"] = "random",
         average_half_life: float = 10_000.0,
         average_rampup: float = 0.05,
         horizontal_flip: bool = False,
@@ -90,20 +97,36 @@ class StyleGAN2(LightningModule):
                 f"expected a generator and a discriminator of one size, got {generator.resolution} and {discriminator.resolution} "
                 "pixels; give both channels for as many resolutions"
             )
+        intervals = {
+            "r1_interval": r1_interval,
+            "path_length_interval": path_length_interval,
+            "path_length_shrink": path_length_shrink,
+            "sample_every": sample_every,
+        }
+        for name, value in intervals.items():
+            if value < 1:
+                raise InputError(
+                    f"expected {name} of at least 1, got {value}; raise it (r1_gamma or path_length_weight 0 leaves a penalty out)"
+                )
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
+        self._weighs_latents = warm_start.importance_images > 0 and weights is None
         if weights is not None:
             self._start_from(weights)
         self.average = copy.deepcopy(generator).requires_grad_(False)
         self.path_length = PathLengthPenalty()
         self.learning_rate = learning_rate
+        self.discriminator_learning_rate = (
+            learning_rate if discriminator_learning_rate is None else discriminator_learning_rate
+        )
         self.r1_gamma = r1_gamma
         self.r1_interval = r1_interval
         self.path_length_weight = path_length_weight
         self.path_length_interval = path_length_interval
         self.path_length_shrink = path_length_shrink
         self.mixing_probability = mixing_probability
+        self.noise: Literal["random", "none"] = noise
         self.average_half_life = average_half_life
         self.average_rampup = average_rampup
         self.horizontal_flip = horizontal_flip
@@ -117,38 +140,37 @@ class StyleGAN2(LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam with the corrections of lazy regularisation (appendix B of the paper): k + 1 steps are taken where k were."""
-        lazy = {
-            self.generator: self.path_length_interval if self.path_length_weight else 0,
-            self.discriminator: self.r1_interval,
-        }
-        optimizers: list[torch.optim.Optimizer] = []
-        for network, interval in lazy.items():
-            ratio = self._lazy_ratio(interval)
-            optimizers.append(
-                torch.optim.Adam(
-                    network.parameters(), lr=self.learning_rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True
-                )
-            )
-        return optimizers
+        networks = (
+            (self.generator, self.learning_rate, self._generator_ratio),
+            (self.discriminator, self.discriminator_learning_rate, self._discriminator_ratio),
+        )
+        return [
+            torch.optim.Adam(network.parameters(), lr=rate * ratio, betas=(0.0, 0.99**ratio), eps=1e-8, fused=True)
+            for network, rate, ratio in networks
+        ]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of the discriminator and one of the generator."""
         seen = int(self.images_seen)
-        rng = torch.Generator(self.device).manual_seed((self.seed << 48) + (self.global_rank << 40) + seen)
+        rng = self.step_rng()
         images = batch["image"]
         warm = self.warm_start
         adversarial = seen >= warm.images
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
         generator_optimizer, discriminator_optimizer = optimizers
+        # Set at each step, since a checkpoint brings the rates it was written with.
+        _set_adam(discriminator_optimizer, self.discriminator_learning_rate, 0.0, self._discriminator_ratio)
+        _set_adam(
+            generator_optimizer,
+            self.learning_rate if adversarial else warm.learning_rate,
+            0.0 if adversarial else warm.momentum,
+            self._generator_ratio,
+        )
         if seen >= warm.images - warm.discriminator_images:
             self.toggle_optimizer(discriminator_optimizer)
             self._train_discriminator(images, discriminator_optimizer, rng)
             self.untoggle_optimizer(discriminator_optimizer)
-        ratio = self._lazy_ratio(self.path_length_interval if self.path_length_weight else 0)
-        for group in generator_optimizer.param_groups:
-            group["lr"] = (self.learning_rate if adversarial else warm.learning_rate) * ratio
-            group["betas"] = (0.0 if adversarial else warm.momentum, 0.99**ratio)
         self.toggle_optimizer(generator_optimizer)
         self._train_generator(batch, adversarial, generator_optimizer, rng)
         self.untoggle_optimizer(generator_optimizer)
@@ -161,12 +183,17 @@ class StyleGAN2(LightningModule):
         self.log("train/images_seen", float(self.images_seen), prog_bar=True)
 
     def on_train_start(self) -> None:
-        """Scale the mapping network's inputs for a warm start, once; start the clock."""
-        if self.warm_start.importance_images and int(self.images_seen) == 0:
+        """Scale the mapping network's inputs for a warm start, once; end a run that has seen all its images; start the clock."""
+        if self._weighs_latents and int(self.images_seen) == 0:
             batches = self.trainer.train_dataloader
             assert batches is not None
-            weigh_latents(self.generator, batches, self.warm_start)
+            weigh_latents(self.generator, batches, self.warm_start, self._mean_over_ranks)
             self.average.load_state_dict(self.generator.state_dict())
+        if self.noise == "none":
+            # Here and not at the start: a checkpoint may bring strengths that were trained.
+            self._silence(self.generator)
+            self._silence(self.average)
+        self._stop_when_due()
         self._last_step = time.monotonic()
 
     def on_train_batch_end(self, outputs: object, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -174,12 +201,15 @@ class StyleGAN2(LightningModule):
         count = len(batch["image"]) * self.trainer.world_size
         if int(self.images_seen) // self.sample_every > (int(self.images_seen) - count) // self.sample_every:
             self.save_progress()
-        if self.total_images is not None and int(self.images_seen) >= self.total_images:
-            self.trainer.should_stop = True
+        self._stop_when_due()
 
     def on_train_end(self) -> None:
         """Write the last checkpoint, samples and weights."""
         self.save_progress()
+
+    def step_rng(self) -> torch.Generator:
+        """Source of the random numbers of this rank's next step."""
+        return torch.Generator(self.device).manual_seed(rank_seed(self.seed, self.global_rank, int(self.images_seen)))
 
     def sample_codes(self, count: int, rng: torch.Generator) -> Float[Tensor, "batch layers width"]:
         """W+ codes of training samples: two codes mixed at a random layer with the mixing probability, one otherwise."""
@@ -190,14 +220,16 @@ class StyleGAN2(LightningModule):
 
     def save_progress(self) -> None:
         """Write the checkpoint to resume from, an 8 x 8 grid of the averaged generator for fixed latents, and both networks' weights."""
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
+        folder = folder_of(self.trainer)
         if self.trainer.is_global_zero:
             rng = torch.Generator().manual_seed(self.seed)
             z = torch.randn(64, self.average.z_dim, generator=rng).to(self.device)
             with torch.no_grad():
                 images = torch.cat([self.average(part) for part in z.split(16)])
             (folder / "samples").mkdir(parents=True, exist_ok=True)
-            save_image(to_unit(images).clamp(0, 1), folder / "samples" / f"{int(self.images_seen):09d}.png", nrow=8, padding=0)
+            save_image(
+                to_unit(images).clamp(0, 1), folder / "samples" / f"{int(self.images_seen):09d}.png", nrow=8, padding=0
+            )
             mean, deviation = code_statistics(self.average.map, self.average.z_dim, device=self.device)
             self.average.mean_code.copy_(mean)
             self.average.code_std.copy_(deviation)
@@ -211,13 +243,13 @@ class StyleGAN2(LightningModule):
             mirrored = torch.rand(len(images), 1, 1, 1, generator=rng, device=self.device) < 0.5
             images = torch.where(mirrored, images.flip(3), images)
         with torch.no_grad():
-            fakes = self.generator.synthesize(self.sample_codes(len(images), rng), "random", rng)
+            fakes = self.generator.synthesize(self.sample_codes(len(images), rng), self.noise, rng)
         real_logits, fake_logits = self.discriminator(images), self.discriminator(fakes)
         loss = discriminator_loss(real_logits, fake_logits)
         self._step(loss, optimizer)
         self.log("train/discriminator", loss, prog_bar=True)
         self.log_dict({"train/real_logit": real_logits.mean(), "train/fake_logit": fake_logits.mean()})
-        if int(self.discriminator_steps) % self.r1_interval == 0:
+        if self.r1_gamma and int(self.discriminator_steps) % self.r1_interval == 0:
             penalty = r1_penalty(self.discriminator, images)
             self._step(penalty * (self.r1_gamma / 2 * self.r1_interval), optimizer)
             self.log("train/r1", penalty)
@@ -237,7 +269,7 @@ class StyleGAN2(LightningModule):
             losses.append(weight * supervised)
             self.log("train/supervised", supervised, prog_bar=True)
         if adversarial:
-            logits = self.discriminator(self.generator.synthesize(self.sample_codes(len(images), rng), "random", rng))
+            logits = self.discriminator(self.generator.synthesize(self.sample_codes(len(images), rng), self.noise, rng))
             losses.append(generator_loss(logits))
             self.log("train/generator", losses[-1], prog_bar=True)
         self._step(torch.stack(losses).sum(), optimizer)
@@ -248,9 +280,29 @@ class StyleGAN2(LightningModule):
             self._step(penalty * (self.path_length_weight * self.path_length_interval), optimizer)
             self.log("train/path_length", self.path_length.mean_length)
 
+    @property
+    def _generator_ratio(self) -> float:
+        return _lazy_ratio(self.path_length_interval) if self.path_length_weight else 1.0
+
+    @property
+    def _discriminator_ratio(self) -> float:
+        return _lazy_ratio(self.r1_interval) if self.r1_gamma else 1.0
+
+    def _mean_over_ranks(self, values: Tensor) -> Tensor:
+        # The first rank's, as sums may round differently on another.
+        mean = self.trainer.strategy.reduce(values.to(self.device), reduce_op="mean")
+        return self.trainer.strategy.broadcast(mean)
+
+    def _stop_when_due(self) -> None:
+        if self.total_images is not None and int(self.images_seen) >= self.total_images:
+            self.trainer.should_stop = True
+
     @staticmethod
-    def _lazy_ratio(interval: int) -> float:
-        return interval / (interval + 1) if interval else 1.0
+    @torch.no_grad()
+    def _silence(generator: Generator) -> None:
+        for name, parameter in generator.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.zero_()
 
     def _step(self, loss: Float[Tensor, ""], optimizer: LightningOptimizer) -> None:
         optimizer.zero_grad()
@@ -270,3 +322,13 @@ class StyleGAN2(LightningModule):
                 f"expected weights of the generator that the configuration describes, {weights} holds {config}; make both the same"
             )
         self.generator.load_state_dict(state)
+
+
+def _lazy_ratio(interval: int) -> float:
+    """Correction of Adam for a penalty that every `interval` steps takes a step of its own."""
+    return interval / (interval + 1)
+
+
+def _set_adam(optimizer: LightningOptimizer, learning_rate: float, momentum: float, ratio: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"], group["betas"] = learning_rate * ratio, (momentum, 0.99**ratio)

@@ -1,6 +1,6 @@
 """The supervised first phase of a StyleGAN2's training on portraits with known latents."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +27,8 @@ class WarmStart:
         detail: Weight of the Laplacian term of the supervised loss.
         learning_rate: Of the generator before the adversarial phase.
         momentum: First Adam coefficient of the generator before the adversarial phase; regression gains from it, the game does not.
-        importance_images: Portraits from which the importance of each latent number is estimated at the start, to scale the mapping
-            network's inputs (`models.stylegan2.importance`); 0 leaves them alone.
+        importance_images: Portraits, on each rank, from which the importance of each latent number is estimated at the start, to
+            scale the mapping network's inputs (`models.stylegan2.importance`); 0 leaves them alone.
         importance_power: Exponent of that scale.
     """
 
@@ -66,8 +66,21 @@ def portrait_latents(batch: dict[str, Tensor], z_dim: int) -> Float[Tensor, "bat
     return batch["latent"]
 
 
-def weigh_latents(generator: Generator, batches: Iterable[dict[str, Tensor]], warm_start: WarmStart) -> None:
-    """Scale the mapping network's inputs by their importance in the first portraits of `batches`."""
+def weigh_latents(
+    generator: Generator,
+    batches: Iterable[dict[str, Tensor]],
+    warm_start: WarmStart,
+    mean_over_ranks: Callable[[Tensor], Tensor],
+) -> None:
+    """Scale the mapping network's inputs by their importance in the first portraits of `batches`.
+
+    Args:
+        generator: Generator with fresh weights.
+        batches: Portraits with their latents.
+        warm_start: How many portraits, and the exponent.
+        mean_over_ranks: Averages a tensor over all ranks, each of which estimates from portraits of its own: networks that are trained
+            together must stay equal.
+    """
     images: list[Tensor] = []
     latents: list[Tensor] = []
     for batch in batches:
@@ -75,5 +88,5 @@ def weigh_latents(generator: Generator, batches: Iterable[dict[str, Tensor]], wa
         latents.append(portrait_latents(batch, generator.z_dim))
         if sum(map(len, images)) >= warm_start.importance_images:
             break
-    importance = latent_importance(torch.cat(images).float(), torch.cat(latents).float())
+    importance = mean_over_ranks(latent_importance(torch.cat(images).float(), torch.cat(latents).float()))
     scale_mapping_inputs(generator, importance.to(generator.const.device), warm_start.importance_power)

@@ -11,7 +11,6 @@ import io
 import pickle
 import types
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 from models.weights import locate
 from renderers.errors import InputError
 
+_ZIP_START = b"PK\x03\x04"
 # How files of torch.save began before they became zip archives: the pickle of the format's magic number.
 _LEGACY_TORCH_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
@@ -115,23 +115,54 @@ def _load_storage(data: bytes) -> Any:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _numpy_dtype(code: Any, *flags: Any) -> np.dtype:
-    dtype = np.dtype(code)
-    if dtype.hasobject or dtype.fields is not None:
-        raise pickle.UnpicklingError(f"a NumPy array of {dtype}")
-    return dtype
+class _NumpyType(InertRecord):
+    """A NumPy data type of plain numbers or text, of whose pickled state the byte order alone is taken.
+
+    NumPy's own `dtype.__setstate__` would also accept sizes, fields and flags that turn plain memory into objects.
+    """
+
+    class_name = "numpy.dtype"
+
+    dtype: np.dtype
+
+    def __init__(self, code: Any, *flags: Any) -> None:
+        if not isinstance(code, str):
+            raise pickle.UnpicklingError("a NumPy type that is not named")
+        self.dtype = np.dtype(code)
+        if self.dtype.hasobject or self.dtype.fields is not None or self.dtype.subdtype is not None:
+            raise pickle.UnpicklingError(f"a NumPy array of {self.dtype}")
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, *described = state
+        if any(part is not None for part in described[:3]):
+            raise pickle.UnpicklingError("a NumPy array of records")
+        self.dtype = self.dtype.newbyteorder(order)
 
 
-def _numpy_scalar(dtype: np.dtype, data: bytes) -> Any:
-    return np.frombuffer(data, dtype=dtype)[0]
+class _NumpyArray(np.ndarray):
+    """An array that is filled from a pickle's state, whose data type is one of ours."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, fortran, data = state
+        super().__setstate__((version, shape, _dtype_of(kind), fortran, data))
+
+
+def _dtype_of(kind: Any) -> np.dtype:
+    if not isinstance(kind, _NumpyType):
+        raise pickle.UnpicklingError("a NumPy array without a data type")
+    return kind.dtype
+
+
+def _numpy_scalar(kind: Any, data: bytes) -> Any:
+    return np.frombuffer(data, dtype=_dtype_of(kind))[0]
 
 
 def _numpy_array(*unused: Any) -> np.ndarray:
-    return np.empty(0)
+    return _NumpyArray((0,))
 
 
-def _numpy_from_buffer(data: Any, dtype: np.dtype, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
+def _numpy_from_buffer(data: Any, kind: Any, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
+    return np.frombuffer(data, dtype=_dtype_of(kind)).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
@@ -144,26 +175,40 @@ def _reconstruct_object(cls: type, base: type, state: Any) -> Any:
     return cls()
 
 
+class _Rebuilder:
+    """A function of ours that a pickle may call and do nothing else with: setting its state would change it for good."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a function whose state is set")
+
+
 # What a pickle may name, and what it gets for it.
 _KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("dnnlib.util", "EasyDict"): _EasyDict,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch.storage", "_load_from_bytes"): _load_storage,
+    ("torch._utils", "_rebuild_tensor"): _Rebuilder(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Rebuilder(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Rebuilder(_rebuild_parameter),
+    ("torch.storage", "_load_from_bytes"): _Rebuilder(_load_storage),
     ("torch", "Size"): torch.Size,
-    ("numpy", "dtype"): _numpy_dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy.core.multiarray", "scalar"): _numpy_scalar,
-    ("numpy._core.multiarray", "scalar"): _numpy_scalar,
-    ("numpy.core.multiarray", "_reconstruct"): _numpy_array,
-    ("numpy._core.multiarray", "_reconstruct"): _numpy_array,
-    ("numpy.core.numeric", "_frombuffer"): _numpy_from_buffer,
-    ("numpy._core.numeric", "_frombuffer"): _numpy_from_buffer,
-    ("_codecs", "encode"): _encode_latin1,
-    ("copyreg", "_reconstructor"): _reconstruct_object,
-    ("copy_reg", "_reconstructor"): _reconstruct_object,
+    ("numpy", "dtype"): _NumpyType,
+    ("numpy.core.multiarray", "scalar"): _Rebuilder(_numpy_scalar),
+    ("numpy._core.multiarray", "scalar"): _Rebuilder(_numpy_scalar),
+    ("numpy.core.multiarray", "_reconstruct"): _Rebuilder(_numpy_array),
+    ("numpy._core.multiarray", "_reconstruct"): _Rebuilder(_numpy_array),
+    ("numpy.core.numeric", "_frombuffer"): _Rebuilder(_numpy_from_buffer),
+    ("numpy._core.numeric", "_frombuffer"): _Rebuilder(_numpy_from_buffer),
+    ("_codecs", "encode"): _Rebuilder(_encode_latin1),
+    ("copyreg", "_reconstructor"): _Rebuilder(_reconstruct_object),
+    ("copy_reg", "_reconstructor"): _Rebuilder(_reconstruct_object),
     **{
         (module, kind.__name__): kind
         for module in ("builtins", "__builtin__")
@@ -189,16 +234,22 @@ def _restricted_load(file: Any, **options: Any) -> Any:
 
 
 def _torch_load(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+    source: Any = path
+    with path.open("rb") as file:
+        if file.read(len(_ZIP_START)) == _ZIP_START:
+            # By the parser that torch.load will use: another one can be shown another table of contents.
+            if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
                 raise pickle.UnpicklingError("a TorchScript program, not weights")
+        else:
+            # In memory, since of a file on disk torch.load asks first whether it is a tar archive, and unpacks that.
+            file.seek(0)
+            source = io.BytesIO(file.read())
     module = types.SimpleNamespace(
         __name__="restricted", Unpickler=RestrictedUnpickler, load=_restricted_load, UnpicklingError=pickle.UnpicklingError
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
-        return torch.load(path, map_location="cpu", pickle_module=module, weights_only=False)
+        return torch.load(source, map_location="cpu", pickle_module=module, weights_only=False)
 
 
 def _plain_load(path: Path) -> Any:
@@ -224,7 +275,7 @@ def read_pickle(path: str | Path) -> Any:
     with path.open("rb") as file:
         start = file.read(len(_LEGACY_TORCH_START))
     reader: Callable[[Path], Any] = (
-        _torch_load if start.startswith(b"PK\x03\x04") or start == _LEGACY_TORCH_START else _plain_load
+        _torch_load if start.startswith(_ZIP_START) or start == _LEGACY_TORCH_START else _plain_load
     )
     try:
         return reader(path)

@@ -8,20 +8,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
+from models.version import project_version
 from renderers.errors import InputError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 FORMAT = "latentrig-weights-1"
+
+Built = TypeVar("Built")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def save_weights(path: str | Path, state_dict: Mapping[str, torch.Tensor], kind:
         "format": FORMAT,
         "kind": kind,
         "sizes": json.dumps({"tensors": len(tensors), "elements": sum(t.numel() for t in tensors.values())}),
-        "version": _project_version(),
+        "version": project_version(),
         "config": text,
         "config_sha256": _sha256(text),
     }
@@ -120,12 +123,16 @@ def describe_weights(path: str | Path) -> WeightsInfo:
         ) from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"expected weights written by this project, {path} carries no {FORMAT} metadata; convert it first")
+    absent = sorted({"kind", "sizes", "version", "config", "config_sha256"} - metadata.keys())
+    if absent:
+        raise InputError(f"expected metadata as this project writes it, {path} lacks {', '.join(absent)}; write it again")
     if _sha256(metadata["config"]) != metadata["config_sha256"]:
         raise InputError(f"expected the configuration that {path} was written with, its checksum differs; write it again")
-    sizes = json.loads(metadata["sizes"])
-    return WeightsInfo(
-        path, metadata["kind"], metadata["version"], json.loads(metadata["config"]), sizes["tensors"], sizes["elements"]
-    )
+    try:
+        sizes, config = json.loads(metadata["sizes"]), dict(json.loads(metadata["config"]))
+        return WeightsInfo(path, metadata["kind"], metadata["version"], config, int(sizes["tensors"]), int(sizes["elements"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"expected metadata as this project writes it, {path} holds other values; write it again") from error
 
 
 def load_weights(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -148,12 +155,48 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
         return {name: file.get_tensor(name) for name in file.keys()}, info.config
 
 
+def fill(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Load tensors that must be those of a network, by name and shape.
+
+    Raises:
+        InputError: at the first difference, and for values that are not finite; `path` names the file that the tensors came from.
+    """
+    own = network.state_dict()
+    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
+    if missing or unknown or wrong:
+        name = (missing + unknown + wrong)[0]
+        fault = "misses" if missing else "has an unknown" if unknown else "has another size of"
+        raise InputError(
+            f"expected the {len(own)} tensors of {type(network).__name__}, {path} does not match: it {fault} {name}; name another file"
+        )
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise InputError(f"expected finite weights, {path} holds some that are not; use an earlier checkpoint")
+    network.load_state_dict(state)
+
+
+def build_from(path: str | Path, make: Callable[[], Built]) -> Built:
+    """What `make` builds from the configuration of a file.
+
+    Args:
+        path: The file, for the message.
+        make: Builds it, for instance ``lambda: Judge(**config)``.
+
+    Raises:
+        InputError: where the configuration lacks an entry, has an unknown one, or one of another kind.
+    """
+    try:
+        return make()
+    except InputError:
+        raise
+    # Entries of any other type reach whatever the constructor does first with them.
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"expected a configuration that fits this version, that of {path} does not ({type(error).__name__}: {reason}); "
+            "write the file again with this version"
+        ) from error
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _project_version() -> str:
-    try:
-        return version("latentrig")
-    except PackageNotFoundError:
-        return "uninstalled"

@@ -1,5 +1,6 @@
 """The face renderer: face model, parameters and camera joined into a picture with mask, depth and landmarks."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
+from renderers.images import check_image_size
 from renderers.points import closing_radius, splat_points
 from renderers.protocols import FaceModel, FaceParameters
 from renderers.rasterizer import interpolate, rasterize
@@ -72,9 +74,9 @@ class FaceRenderer(nn.Module):
         landmark_model: FaceModel | None = None,
     ) -> None:
         super().__init__()
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if height < 1 or width < 1:
-            raise InputError(f"expected a positive image size, got {image_size}: give (height, width) in pixels")
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        check_image_size(size)
+        height, width = size
         if primitive not in ("triangles", "points"):
             raise InputError(f"expected primitive 'triangles' or 'points', got '{primitive}': choose one of the two")
         self.face_model = face_model
@@ -88,9 +90,7 @@ class FaceRenderer(nn.Module):
         self.camera = camera
         self.image_size = (height, width)
         self.primitive = primitive
-        pixels_per_unit = camera.focal_length * height / camera.distance
-        radius = closing_radius(face_model.mean_shape, face_model.faces) * pixels_per_unit
-        self.register_buffer("point_radius", radius.clamp(min=_SMALLEST_RADIUS), persistent=False)
+        self.register_buffer("point_radius", closing_radius(face_model.mean_shape, face_model.faces), persistent=False)
 
     def forward(
         self,
@@ -155,7 +155,11 @@ class FaceRenderer(nn.Module):
         height, width = self.image_size
         clip = self.camera.to_clip(vertices, aspect_ratio=width / height)
         if self.primitive == "points":
-            splats = splat_points(clip, attributes, self.image_size, self.point_radius)
+            # Perspective: a near disc is larger. Vertices at or behind the camera's plane are left out by `splat_points`.
+            depth = clip[..., 2]
+            pixels_per_unit = self.camera.focal_length * height / torch.where(depth > 0, depth, self.camera.distance)
+            radius = (self.point_radius * pixels_per_unit).clamp(min=_SMALLEST_RADIUS, max=math.hypot(height, width))
+            splats = splat_points(clip, attributes, self.image_size, radius)
             return splats.features, splats.mask, splats.depth
         fragments = rasterize(clip, self.face_model.faces, self.image_size)
         pixels = interpolate(fragments, self.face_model.faces, attributes)

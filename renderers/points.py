@@ -14,6 +14,7 @@ from torch import Tensor
 
 from renderers.camera import clip_to_pixels
 from renderers.errors import InputError
+from renderers.images import check_image_size
 
 # Discs end here, in radii, so that the weights of the points that remain are not vanishing.
 _DISC_EDGE = 0.995
@@ -41,8 +42,7 @@ def closing_radius(
     """Disc radius per vertex at which the splatted vertices of a mesh leave no hole, in the mesh's unit.
 
     No point of a triangle is further from its nearest corner than the longest edge over sqrt 3 (equality in the
-    equilateral one), so each vertex takes that of its largest face. Perspective and expressions stretch some faces:
-    hence the margin.
+    equilateral one), so each vertex takes that of its largest face. Expressions stretch some faces: hence the margin.
 
     Args:
         vertices: (V, 3) of the mean face.
@@ -63,7 +63,7 @@ def splat_points(
     points: Float[Tensor, "batch points 3"],
     features: Float[Tensor, "batch points channels"],
     image_size: tuple[int, int],
-    radius: float | Float[Tensor, "points"] = 1.0,
+    radius: float | Float[Tensor, "points"] | Float[Tensor, "batch points"] = 1.0,
     depth_tolerance: float = 0.01,
 ) -> PointFragments:
     """Render points as discs, nearest in front.
@@ -71,15 +71,15 @@ def splat_points(
     A point at pixel distance d from a pixel's centre and relative depth s = z / z_nearest - 1 weighs
     (1 - d^2 / radius^2)^2 (1 - s / depth_tolerance)^2, zero where either factor ends; weights are normalised per pixel.
     So the picture is continuous in the positions except where a pixel gains its first or loses its last point, and
-    differentiable with respect to features and positions (a pixel with one point only tells nothing about that point's
-    place). Which points cover which pixel is found without gradients.
+    differentiable with respect to features, positions and radii (a pixel with one point only tells nothing about that
+    point's place). Which points cover which pixel is found without gradients.
 
     Args:
         points: (B, N, 3) clip space: x right and y up in [-1, 1], positive depth. Points with no positive depth are
             left out.
         features: (B, N, C), for example colours.
         image_size: (height, width) in pixels.
-        radius: of the discs in pixels, one for all or (N,). From 0.71 (half a pixel's diagonal) on every point inside
+        radius: of the discs in pixels, one for all, (N,) or (B, N). From 0.71 (half a pixel's diagonal) on every point inside
             the image covers a pixel; a surface is closed from about the distance between its points over sqrt 3
             (`closing_radius`): 1 suits points about 1.5 pixels apart. Silhouettes grow by up to the radius.
         depth_tolerance: how much deeper than the nearest point, relative to its depth, a point still contributes; 0.01
@@ -89,13 +89,14 @@ def splat_points(
         PointFragments.
 
     Raises:
-        InputError: points that are not finite, a radius or tolerance that is not positive.
+        InputError: points that are not finite, a radius or tolerance that is not positive, an image size of another form.
     """
     batch, count = points.shape[:2]
+    check_image_size(image_size)
     height, width = image_size
     if not bool(torch.isfinite(points).all()):
         raise InputError("expected finite points, got NaN or infinite ones: check the parameters they came from")
-    radii = torch.as_tensor(radius, dtype=points.dtype, device=points.device).expand(count)
+    radii = torch.as_tensor(radius, dtype=points.dtype, device=points.device).expand(batch, count)
     if not bool((radii > 0).all()) or depth_tolerance <= 0:
         raise InputError("expected a positive radius and depth tolerance, got zero or less: give the radius in pixels")
     position = clip_to_pixels(points, image_size).flatten(0, 1)
@@ -103,7 +104,7 @@ def splat_points(
 
     # index_select throughout: several times faster than fancy indexing on the CPU, forward and backward.
     with torch.no_grad():
-        point, pixel = _covered_pixels(position, depth, radii.repeat(batch), height, width)
+        point, pixel = _covered_pixels(position, depth, radii.flatten(), height, width)
         pixel_in_batch = pixel + torch.div(point, count, rounding_mode="floor") * (height * width)
         pair_depth = depth.index_select(0, point)
         nearest_depth = depth.new_full((batch * height * width,), torch.inf)
@@ -120,12 +121,12 @@ def splat_points(
         )
         nearest_point = nearest_point.index_select(0, pixel_in_batch)
         centre = torch.stack((pixel % width, torch.div(pixel, width, rounding_mode="floor")), dim=1) + 0.5
-        inverse_square = radii.square().reciprocal().index_select(0, point % count)
         mask = nearest_depth < torch.inf
 
     point_depth = depth.index_select(0, point)
     behind = point_depth / depth.index_select(0, nearest_point) - 1
     squared_distance = (position.index_select(0, point) - centre.to(position.dtype)).square().sum(dim=1)
+    inverse_square = radii.flatten().square().reciprocal().index_select(0, point)
     weight = (1 - squared_distance * inverse_square).square() * (1 - behind / depth_tolerance).square()
 
     values = torch.cat((features.flatten(0, 1).index_select(0, point), point_depth[:, None]), dim=1)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from renderers.errors import InputError
+from renderers.images import check_image_size
 from renderers.rasterizer_coverage import floor_divide, nearest_faces, to_pixels
 
 
@@ -114,7 +115,7 @@ def interpolate(
     return image.view(batch, height, width, channels)
 
 
-def check_mesh(vertices: Tensor, faces: Tensor, image_size: tuple[int, int]) -> None:
+def check_mesh(vertices: Tensor, faces: Tensor, image_size: object) -> None:
     """Raise InputError unless these can be rasterized; see `rasterize`."""
     if vertices.ndim != 3 or vertices.shape[2] != 3:
         raise InputError(f"expected vertices (B, V, 3), got {tuple(vertices.shape)}: give x, y and depth per vertex")
@@ -128,8 +129,7 @@ def check_mesh(vertices: Tensor, faces: Tensor, image_size: tuple[int, int]) -> 
         raise InputError(
             f"expected one device, got vertices on {vertices.device} and faces on {faces.device}: move one of them"
         )
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise InputError(f"expected an image size of at least (1, 1), got {tuple(image_size)}: give (height, width)")
+    check_image_size(image_size)
     if faces.numel() > 0:
         least, most = torch.stack(torch.aminmax(faces)).tolist()
         if least < 0 or most >= vertices.shape[1]:

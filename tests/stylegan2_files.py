@@ -93,7 +93,7 @@ class Persistent:
         elif head in buffers:
             self.attributes["_buffers"][head] = value
         else:
-            self.attributes["_parameters"][head] = torch.nn.Parameter(value)
+            self.attributes["_parameters"][head] = torch.nn.Parameter(value, requires_grad=value.is_floating_point())
 
     def module(self, *names: str) -> "Persistent":
         """A submodule."""

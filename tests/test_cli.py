@@ -212,6 +212,8 @@ BAD_INPUT = {
     ),
     "run id with a path": (["fit", "--config", "tiny.yaml", "--run.id", "../x"], "--run.id: expected letters"),
     "trainer refuses": (["fit", "--config", "tiny.yaml", "--trainer.strategy", "absent"], "absent"),
+    "model without predictions": (["predict", "--config", "tiny.yaml"], "support `lightning predict`"),
+    "model without validation": (["validate", "--config", "tiny.yaml"], "support `lightning validate`"),
     "error in a step": (
         ["fit", "--config", "tiny.yaml", "--model.fail", "input"],
         "expected finite vertices, got NaN; check the mesh",

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from models.morphable.parameters import COMPONENTS, DEFAULT_SIZES, FaceParameters, ParameterSizes
+from models.morphable.parameters import COMPONENTS, FaceParameters, ParameterSizes
 from renderers.errors import InputError
 
 
-def numbered(batch: int, sizes: ParameterSizes = DEFAULT_SIZES) -> torch.Tensor:
+def numbered(batch: int, sizes: ParameterSizes = ParameterSizes()) -> torch.Tensor:
     return torch.arange(batch * sizes.total, dtype=torch.float64).reshape(batch, sizes.total)
 
 

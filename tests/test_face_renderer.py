@@ -9,6 +9,8 @@ import scipy.io
 import torch
 from torch import Tensor
 
+from models.morphable import FaceParameters
+from models.morphable.procedural import procedural_model
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
@@ -228,6 +230,36 @@ def test_points_close_the_surface_of_a_coarse_mesh(face: TexturedFace) -> None:
     assert (points.depth - triangles.depth)[triangles.mask > 0].max() < 0.2
 
 
+@pytest.mark.parametrize("nearer", [0.0, 1.0, 3.0])
+def test_points_close_the_surface_of_a_near_face(face: TexturedFace, nearer: float) -> None:
+    """Perspective enlarges the gaps between vertices: up to `nearer` decimetres towards the camera at 10."""
+    given = replace(
+        parameters(2),
+        rotation=torch.tensor([[0.0, 0.6, 0.0], [0.3, -0.3, 0.2]]),
+        translation=torch.tensor([[0.0, 0.0, nearer]]).expand(2, 3),
+    )
+    triangles = FaceRenderer(face, PerspectiveCamera(), 96)(given)
+    points = FaceRenderer(face, PerspectiveCamera(), 96, "points")(given)
+    assert (points.mask[triangles.mask > 0] == 1).all()
+    assert (points.depth - triangles.depth)[triangles.mask > 0].max() < 0.2
+    # And no more than that: the silhouette of a far face does not grow by the discs of a near one.
+    assert points.mask.sum() < 1.35 * triangles.mask.sum()
+
+
+@pytest.mark.parametrize("nearer", [1.0, 2.0])
+def test_points_close_the_shipped_head(nearer: float) -> None:
+    coarse = procedural_model("coarse")
+    given = FaceParameters.zeros(2, coarse.sizes)
+    given = given.replace(
+        rotation=torch.tensor([[0.0, 0.5, 0.0], [0.3, -0.5, 0.0]]),
+        translation=torch.tensor([[0.0, 0.0, nearer]]).expand(2, 3),
+    )
+    face = coarse.region("face")
+    triangles = FaceRenderer(face, PerspectiveCamera(), 128, landmark_model=coarse)(given)
+    points = FaceRenderer(face, PerspectiveCamera(), 128, "points", landmark_model=coarse)(given)
+    assert (points.mask[triangles.mask > 0] == 1).all()
+
+
 def test_landmarks_alone_are_those_of_the_whole(face: TexturedFace) -> None:
     given = parameters(2, spread=1.0)
     renderer = FaceRenderer(face, PerspectiveCamera(), (48, 64))
@@ -339,7 +371,7 @@ def test_texture_is_upright_and_its_gradient_reaches_the_seen_texels(face: Textu
 
 def test_rejects_bad_input(face: TexturedFace, bfm: LinearFace) -> None:
     camera = PerspectiveCamera()
-    with pytest.raises(InputError, match="positive image size"):
+    with pytest.raises(InputError, match="image size of whole pixels"):
         FaceRenderer(face, camera, 0)
     texture = torch.zeros(1, 3, 4, 4)
     with pytest.raises(InputError, match="uv coordinates"):

@@ -10,7 +10,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from datamodules.counter_random import mix, normal, random_words, sample_keys, subkeys, uniform
-from datamodules.latent_pairs import LatentPairDataModule, LatentPairs, PairRecipe, RankSampler, mixing_sources
+from datamodules.latent_pairs import LatentPairDataModule, LatentPairs, PairRecipe, mixing_sources
+from datamodules.loading import RankSampler
 from renderers.errors import InputError
 
 
@@ -97,6 +98,10 @@ def test_numbers_depend_on_seed_stream_index_position_and_purpose_only() -> None
     assert torch.equal(normal(keys[5:6], 6), normal(keys, 6)[5:6])
     with pytest.raises(InputError, match="stream"):
         sample_keys(0, -1, keys)
+    for seed in (1 << 63, -(1 << 63), 1 << 80):
+        with pytest.raises(InputError, match="seed below"):
+            sample_keys(seed, 0, keys)
+    sample_keys((1 << 63) - 1, 0, keys)
 
 
 def test_each_bit_flips_half_of_the_bits() -> None:
@@ -164,7 +169,7 @@ def test_resumption_on_another_number_of_ranks_goes_on_where_it_stopped() -> Non
     iterator = iter(loader)
     first = [next(iterator) for _ in range(3)]
     state = loader.state_dict()
-    assert state == {"seen": 6}
+    assert state == {"pass": 0, "seen": 6}
     rest: list[int] = []
     for rank in range(2):
         sampler = RankSampler(24, 2, rank, drop_uneven=True)

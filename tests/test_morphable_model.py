@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.morphable.model import MorphableModel
+from models.morphable.model import MorphableModel, check_shapes
 from renderers.errors import InputError
 
 
@@ -101,6 +101,30 @@ def test_stays_out_of_checkpoints_but_follows_the_dtype() -> None:
 def test_refuses_what_does_not_fit(name: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         MorphableModel(**(parts() | {name: value}))
+
+
+# The check itself is called, since the shapes in signatures, which are verified under pytest, come before it.
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("mean_shape", (6,), r"mean_shape of shape \(6, 3\), got \(6,\)"),
+        ("mean_shape", (), r"mean_shape"),
+        ("mean_shape", (5, 3), r"identity_basis of shape \(5, 3, n\), got \(6, 3, 4\)"),
+        ("identity_basis", (6, 2, 4), r"identity_basis of shape \(6, 3, n\)"),
+        ("expression_basis", (6, 3), "expression_basis"),
+        ("reflectance_basis", (18, 3), "reflectance_basis"),
+        ("mean_albedo", (6, 4), "mean_albedo"),
+        ("faces", (3, 4), r"faces of shape \(n, 3\), got \(3, 4\)"),
+        ("uv", (6, 3), r"uv of shape \(6, 2\)"),
+        ("landmark_indices", (2, 1), "landmark_indices"),
+    ],
+)
+def test_refuses_other_shapes(name: str, shape: tuple[int, ...], message: str) -> None:
+    tensors = MorphableModel(**parts()).tensors()
+    check_shapes(tensors)
+    with pytest.raises(InputError, match=message) as error:
+        check_shapes(tensors | {name: torch.zeros(shape)})
+    assert "\n" not in str(error.value)
 
 
 def test_refuses_wrong_coefficient_widths() -> None:

@@ -117,6 +117,15 @@ def test_people_beyond_the_training_split_are_refused(tmp_path):
         run(module, tmp_path, 1, people=4)
 
 
+def test_runs_without_end_are_refused(tmp_path):
+    data = DataLoader(Blobs(16), batch_size=16)
+    trainer = Trainer(
+        max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path
+    )
+    with pytest.raises(InputError, match="known length"):
+        trainer.fit(judge_module(), data, data)
+
+
 def test_a_resumed_run_continues(tmp_path):
     """Statistics of the judge come from the checkpoint, and the schedule goes on where it stopped."""
     first = judge_module()

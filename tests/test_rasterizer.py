@@ -298,9 +298,12 @@ def test_face_index_out_of_range(face: list[int]) -> None:
         (TRIANGLE, ONE_FACE.int(), (4, 4), "got torch.int32"),
         (TRIANGLE, ONE_FACE.to("meta"), (4, 4), "faces on meta"),
         (TRIANGLE, ONE_FACE, (0, 4), "got \\(0, 4\\)"),
+        (TRIANGLE, ONE_FACE, 64, "whole pixels, at least \\(1, 1\\), got 64"),
+        (TRIANGLE, ONE_FACE, (64.0, 64.0), "got \\(64.0, 64.0\\)"),
+        (TRIANGLE, ONE_FACE, (4, 4, 4), "got \\(4, 4, 4\\)"),
     ],
 )
-def test_input_of_wrong_form(vertices: Tensor, faces: Tensor, image_size: tuple[int, int], message: str) -> None:
+def test_input_of_wrong_form(vertices: Tensor, faces: Tensor, image_size: object, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         check_mesh(vertices, faces, image_size)
     assert "\n" not in str(error.value)

@@ -5,13 +5,16 @@ import collections
 import io
 import os
 import pickle
+import struct
 import sys
+import tarfile
 import types
 
 import numpy as np
 import pytest
 import torch
 
+from models import safe_pickle
 from models.safe_pickle import InertRecord, read_pickle
 from renderers.errors import InputError
 
@@ -186,3 +189,83 @@ def test_programs_of_torchscript_are_refused(tmp_path):
     (tmp_path / "x.pt").write_bytes(buffer.getvalue())
     with pytest.raises(InputError, match="TorchScript"):
         read_pickle(tmp_path / "x.pt")
+
+
+class Program(torch.nn.Module):
+    """A TorchScript program that writes a file when it is loaded."""
+
+    def __init__(self, marker: str) -> None:
+        super().__init__()
+        self.marker = marker
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.marker, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.marker, self.training = state
+        torch.save(torch.zeros(3), self.marker)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_programs_behind_a_second_table_of_contents_do_not_run(tmp_path):
+    """Readers of zip archives differ in where they look for the table of contents: here one without a program lies nearer the end."""
+    marker, path = tmp_path / "marker", tmp_path / "x.pt"
+    torch.jit.save(torch.jit.script(Program(str(marker))), path)
+    torch.jit.load(path)
+    assert marker.exists(), "the program of this test does not work"
+    marker.unlink()
+    data = path.read_bytes()
+    end = data.rfind(b"PK\x05\x06")
+    size, start = struct.unpack("<II", data[end + 12 : end + 20])
+    decoy = data[start : start + size].replace(b"constants.pkl", b"constants.pkX")
+    assert size and len(decoy) == size
+    path.write_bytes(data[:end] + decoy + data[end:])
+    with pytest.raises(InputError, match="TorchScript"):
+        read_pickle(path)
+    assert not marker.exists()
+
+
+def test_legacy_files_are_not_unpacked_as_tar_archives(tmp_path):
+    path, header = tmp_path / "x.pt", io.BytesIO()
+    torch.save({"w": torch.ones(2)}, header, _use_new_zipfile_serialization=False)
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding="latin1") as archive:
+        archive.addfile(tarfile.TarInfo(header.getvalue()[:15].decode("latin1")))
+    assert path.read_bytes().startswith(header.getvalue()[:15])
+    with pytest.raises(InputError, match="pickle|corrupt|magic|load|EOF|Ran out"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize(
+    "state", [b"N}\x8c\x0c__defaults__\x8c\x01F\x85s\x86", b"}\x8c\x0c__defaults__\x8c\x01F\x85s", b"}\x8c\x09_function\x8c\x01Fs"]
+)
+@pytest.mark.parametrize("name", [b"numpy._core.numeric\n_frombuffer", b"torch._utils\n_rebuild_tensor_v2", b"_codecs\nencode"])
+def test_the_readers_own_functions_cannot_be_changed(tmp_path, name, state):
+    module, _, function = name.decode().partition("\n")
+    own = safe_pickle._KNOWN[module, function]._function
+    before = own.__defaults__
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04c" + name + b"\n" + state + b"b.")
+    with pytest.raises(InputError, match="state is set"):
+        read_pickle(tmp_path / "x.pkl")
+    assert own.__defaults__ is before and safe_pickle._KNOWN[module, function]._function is own
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("kind", [">f4", "<f4", ">i8", "<U3", ">U3", "?", "S2", "<c8", "f2"])
+def test_byte_orders_are_kept(tmp_path, protocol, kind):
+    array = np.array([[1, 0, 2], [3, 5, 7]]).astype(kind)
+    read = read_pickle(write(tmp_path / "x.pkl", {"a": array, "f": np.asfortranarray(array), "s": array[0, 0]}, protocol))
+    for name in ("a", "f"):
+        # NumPy may swap the bytes of an array that it reads: the same values in the order of this machine.
+        assert read[name].dtype.newbyteorder("=") == array.dtype.newbyteorder("=") and isinstance(read[name], np.ndarray)
+        np.testing.assert_array_equal(read[name], array)
+    assert read["s"] == array[0, 0]
+
+
+def test_arrays_of_records_are_refused(tmp_path):
+    with pytest.raises(InputError, match="records"):
+        read_pickle(write(tmp_path / "x.pkl", np.zeros(2, dtype=[("x", "f4")])))

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -131,9 +132,46 @@ def test_older_torch_files_and_missing_noise(tmp_path):
     state = tiny_rosinality_state()
     whole = load_generator(write_rosinality(tmp_path / "a.pt", state, zipped=False))
     bare = {name: value for name, value in state.items() if not name.startswith("noises.")}
-    without = load_generator(write_rosinality(tmp_path / "b.pt", bare))
+    with pytest.warns(UserWarning, match="lacks 3 noise pictures, the first of them noises.noise_0"):
+        without = load_generator(write_rosinality(tmp_path / "b.pt", bare))
     codes = torch.randn(2, 4, 6)
     torch.testing.assert_close(whole.synthesize(codes, "none"), without.synthesize(codes, "const"))
+
+
+def test_missing_noise_of_ada(tmp_path):
+    state = {name: value for name, value in tiny_ada_state().items() if not name.endswith("noise_const")}
+    with pytest.warns(UserWarning, match="lacks 3 noise pictures"):
+        load_generator(write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state)))
+    state = {name: value for name, value in state.items() if not name.endswith("noise_strength")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_generator(write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state)))
+
+
+def test_ada_options_come_from_layers_or_arguments(tmp_path):
+    def network(arguments, **layer):
+        made = ada_network("Generator", tiny_ada_state())
+        made.attributes["_init_kwargs"] = arguments
+        made.module("mapping", "fc0").attributes |= layer
+        return write_ada(tmp_path / "g.pkl", G_ema=made)
+
+    given = {"mapping_kwargs": {"lr_multiplier": 0.5}, "synthesis_kwargs": {"conv_clamp": 256}}
+    generator = load_generator(network(given))
+    assert (generator.mapping_lr_multiplier, generator.conv_clamp) == (0.5, 256)
+    assert load_generator(network(given, bias_gain=0.25)).mapping_lr_multiplier == 0.25
+    assert load_generator(network({})).mapping_lr_multiplier == 0.01
+    assert "bias_gain" in message_of(load_generator, network(None))
+    assert "bias_gain" in message_of(load_generator, network({}, bias_gain="fast"))
+
+
+def test_missing_mean_of_ada_is_estimated(tmp_path):
+    state = tiny_ada_state()
+    del state["mapping.w_avg"]
+    path = write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state))
+    generator = load_generator(path)
+    z = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(generator.mean_code, generator.map(z).mean(dim=0), atol=0.05, rtol=0.02)
+    assert not describe_generator(path).has_mean_code
 
 
 def test_own_files_round_trip(tmp_path):
@@ -170,6 +208,18 @@ def test_ada_discriminator(tmp_path):
     read = load_discriminator(write_ada(tmp_path / "d.pkl", D=network))
     images = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(read(images), discriminator(images))
+
+
+def test_minibatch_deviation_over_the_whole_batch(tmp_path):
+    discriminator = Discriminator([6, 4], deviation_group=None)
+    network = ada_network("Discriminator", ada_discriminator_state(discriminator))
+    network.module("b4").attributes["_modules"]["mbstd"] = ada_network("MinibatchStdLayer", {}, group_size=None)
+    read = load_discriminator(write_ada(tmp_path / "d.pkl", D=network))
+    images = torch.randn(6, 3, 8, 8)
+    assert read.deviation_group is None
+    grouped = Discriminator([6, 4], deviation_group=6)
+    grouped.load_state_dict(discriminator.state_dict())
+    torch.testing.assert_close(read(images), grouped(images))
 
 
 def test_rosinality_discriminator(tmp_path):
@@ -225,6 +275,40 @@ def test_missing_tensors_are_named(tmp_path, name):
     state = tiny_rosinality_state()
     del state[name]
     message_of(load_generator, write_rosinality(tmp_path / "g.pt", state))
+
+
+@pytest.mark.parametrize("name", ["mapping.fc1.bias", "synthesis.b8.conv0.bias", "synthesis.b4.conv1.resample_filter"])
+def test_missing_tensors_of_ada_are_named(tmp_path, name):
+    state = tiny_ada_state()
+    del state[name]
+    assert name in message_of(load_generator, write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state)))
+
+
+@pytest.mark.parametrize("value", [torch.ones(()), torch.ones(4), torch.ones(3, 4), torch.ones(0, 1, 1, 1, 1), torch.ones(2, 2).long()])
+def test_tensors_of_another_form_are_refused(tmp_path, value):
+    for name in tiny_rosinality_state():
+        if tiny_rosinality_state()[name].shape != value.shape and name != "to_rgbs.0.upsample.kernel":
+            state = tiny_rosinality_state() | {name: value}
+            message_of(load_generator, write_rosinality(tmp_path / "g.pt", state))
+    for name in tiny_ada_state():
+        if tiny_ada_state()[name].shape != value.shape and not ("resample" in name and "b4.conv1" not in name):
+            state = tiny_ada_state() | {name: value}
+            message_of(load_generator, write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state)))
+
+
+@pytest.mark.parametrize("average", [[1.0], "mean", torch.ones(3)])
+def test_mean_codes_of_another_form_are_refused(tmp_path, average):
+    message_of(load_generator, write_rosinality(tmp_path / "g.pt", tiny_rosinality_state(), latent_avg=average))
+
+
+def test_configurations_of_other_versions_are_refused(tmp_path):
+    generator, discriminator = Generator([4], z_dim=4, width=4), Discriminator([4])
+    for changes in ({"unknown": 1}, {"channels": "many"}, {"z_dim": None}):
+        path = save_weights(tmp_path / "g.safetensors", generator.state_dict(), "stylegan2-generator", generator.config | changes)
+        assert "fits this version" in message_of(load_generator, path)
+    config = discriminator.config | {"unknown": 1}
+    path = save_weights(tmp_path / "d.safetensors", discriminator.state_dict(), "stylegan2-discriminator", config)
+    assert "unknown" in message_of(load_discriminator, path)
 
 
 def test_wrong_sizes_and_values_are_refused(tmp_path):

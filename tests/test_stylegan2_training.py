@@ -1,13 +1,19 @@
 """Training of a StyleGAN2: losses against their formulas, phases, averaging, resumption, exports and errors."""
 
 import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from pytorch_lightning import LightningDataModule, Trainer
+from pytorch_lightning import Callback, Trainer
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
 from lightning_modules.stylegan2 import GENERATOR_FILE, StyleGAN2
 from lightning_modules.warm_start import WarmStart
 from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
@@ -22,6 +28,7 @@ from models.stylegan2.losses import (
     reconstruction_loss,
 )
 from renderers.errors import InputError
+from tests.conftest import ROOT
 
 Z = 5
 
@@ -40,15 +47,16 @@ class Portraits(Dataset[dict[str, torch.Tensor]]):
         return {"image": self.image[index], "latent": self.latent[index]}
 
 
-class Data(LightningDataModule):
-    """The portraits in order, four at a time."""
+class Data(ResumableDataModule):
+    """The portraits, four at a time, in another order in each pass."""
 
     def __init__(self, count: int = 12) -> None:
         super().__init__()
         self.count = count
 
-    def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
-        return DataLoader(Portraits(self.count), batch_size=4)
+    def train_dataloader(self) -> ResumableLoader:
+        sampler = RankSampler(self.count, 1, 0, drop_uneven=True, shuffle_seed=3)
+        return self.resumable(ResumableLoader(Portraits(self.count), sampler, batch_size=4))
 
 
 def module(**options: object) -> StyleGAN2:
@@ -57,7 +65,9 @@ def module(**options: object) -> StyleGAN2:
     return StyleGAN2(generator, Discriminator([8, 6]), **options)
 
 
-def train(model: StyleGAN2, folder, epochs: int, count: int = 12, checkpoint: object = None, **options: object) -> Trainer:
+def train(
+    model: StyleGAN2, folder, epochs: int, count: int = 12, checkpoint: object = None, **options: object
+) -> Trainer:
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -198,7 +208,9 @@ def test_the_discriminator_joins_before_the_game(tmp_path):
     assert changed(model.discriminator, discriminator)
 
 
-@pytest.mark.parametrize("options", [{}, {"path_length_weight": 2.0, "path_length_interval": 2}, {"horizontal_flip": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"path_length_weight": 2.0, "path_length_interval": 2}, {"horizontal_flip": True}]
+)
 def test_adversarial_training(tmp_path, options):
     model = module(r1_interval=2, **options)
     generator, discriminator = copy_of(model.generator), copy_of(model.discriminator)
@@ -217,6 +229,21 @@ def test_lazy_regularisation_corrects_adam():
     assert discriminator.defaults["lr"] == pytest.approx(0.01 * 16 / 17)
     assert discriminator.defaults["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))
     assert module(learning_rate=0.01).configure_optimizers()[0].defaults["lr"] == 0.01
+    generator, discriminator = module(
+        learning_rate=0.01, discriminator_learning_rate=0.03, r1_gamma=0.0
+    ).configure_optimizers()
+    assert generator.defaults["lr"] == 0.01 and discriminator.defaults["lr"] == 0.03
+    assert discriminator.defaults["betas"] == (0.0, 0.99)
+
+
+@pytest.mark.parametrize("name", ["r1_interval", "path_length_interval", "path_length_shrink", "sample_every"])
+def test_intervals_of_nothing_are_refused(name):
+    with pytest.raises(InputError, match=f"{name} of at least 1, got 0"):
+        module(**{name: 0})
+
+
+def test_r1_can_be_left_out(tmp_path):
+    assert "train/r1" not in train(module(r1_gamma=0.0), tmp_path, 1).callback_metrics
 
 
 def test_average_has_the_asked_half_life():
@@ -237,7 +264,9 @@ def test_discriminator_learns_to_tell(tmp_path):
     assert gap > 0.2
 
 
-@pytest.mark.parametrize("options", [{}, {"warm_start": WarmStart(images=10, discriminator_images=4, transition_images=100)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"warm_start": WarmStart(images=10, discriminator_images=4, transition_images=100)}]
+)
 def test_resumption_is_exact(tmp_path, options):
     options = {"r1_interval": 2, "path_length_weight": 2.0, "path_length_interval": 3, **options}
     whole = module(**options)
@@ -249,6 +278,90 @@ def test_resumption_is_exact(tmp_path, options):
     train(second, tmp_path / "other", 2, checkpoint=tmp_path / "parts" / "checkpoints" / "last.ckpt")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+class KeepCheckpoint(Callback):
+    """Copies the checkpoint that is there before step `step`, as an interruption would leave it."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path, self.steps = step, path, 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: StyleGAN2, batch: object, batch_idx: int) -> None:
+        if self.steps == self.step:
+            shutil.copy(Path(trainer.default_root_dir) / "checkpoints" / "last.ckpt", self.path)
+        self.steps += 1
+
+
+@pytest.mark.parametrize(
+    ("end", "stopped", "importance"),
+    [("interrupted", 1, 8), ("interrupted", 5, 0), ("ended", 1, 0), ("ended", 3, 0), ("ended", 5, 8)],
+)
+def test_resumption_within_a_pass_is_exact(tmp_path, importance, stopped, end):
+    """Three steps a pass, seven in all; `ended` stops at its number of images, which is then raised."""
+    options = {"r1_interval": 2, "sample_every": 4}
+    options["warm_start"] = WarmStart(images=8, transition_images=100, importance_images=importance)
+    keep = KeepCheckpoint(stopped, tmp_path / "kept.ckpt")
+    whole = module(total_images=28, **options)
+    train(whole, tmp_path / "whole", -1, callbacks=[keep])
+    checkpoint = keep.path
+    if end == "ended":
+        train(module(total_images=4 * stopped, **options), tmp_path / "parts", -1)
+        checkpoint = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+    torch.manual_seed(99)
+    second = module(total_images=28, **options)
+    train(second, tmp_path / "other", -1, checkpoint=checkpoint)
+    assert int(second.images_seen) == 28
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    first = module(total_images=8)
+    train(first, tmp_path, -1)
+    second = module(total_images=8)
+    train(second, tmp_path, -1, checkpoint=tmp_path / "checkpoints" / "last.ckpt")
+    assert int(second.images_seen) == 8
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_checkpoints_without_the_place_in_the_data_load(tmp_path):
+    """As written by earlier versions, which had one learning rate for both networks."""
+    train(module(total_images=8, learning_rate=0.002), tmp_path, -1)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    contents = torch.load(path, weights_only=True)
+    assert contents["loops"]["fit_loop"]["state_dict"].pop("combined_loader") and contents.pop("Data")
+    torch.save(contents, path)
+    model = module(total_images=24, learning_rate=0.001, discriminator_learning_rate=0.003, r1_gamma=0.0)
+    trainer = train(model, tmp_path, -1, checkpoint=path)
+    assert int(model.images_seen) == 24
+    assert [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers] == [0.001, 0.003]
+
+
+def test_random_numbers_differ_by_seed_rank_and_step(monkeypatch):
+    models = [module(seed=seed) for seed in (0, 1, 2)]
+    draws = []
+    for rank in range(3):
+        monkeypatch.setattr(StyleGAN2, "global_rank", rank)
+        for model in models:
+            for images in (0, 4):
+                model.images_seen.fill_(images)
+                draws.append(torch.randn(4, generator=model.step_rng()))
+    assert len(torch.stack(draws).unique(dim=0)) == 18
+    torch.testing.assert_close(draws[-1], torch.randn(4, generator=models[2].step_rng()), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_generator(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"}
+    command = [sys.executable, "-m", "tests.two_rank_gan", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    assert first["images_seen"] == second["images_seen"] == 32
+    for name, value in first["parameters"].items():
+        assert torch.equal(value, second["parameters"][name]), name
+    assert load_generator(tmp_path / GENERATOR_FILE).resolution == 8
 
 
 def test_progress_is_written(tmp_path):
@@ -288,6 +401,18 @@ def test_weights_to_start_from(tmp_path):
         module(weights=str(other))
 
 
+def test_weights_to_start_from_are_not_scaled(tmp_path):
+    earlier = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2)
+    path = save_generator(tmp_path / "g.safetensors", earlier)
+    warm_start = WarmStart(images=1000, importance_images=8, learning_rate=0.0)
+    model, fresh = module(weights=str(path), warm_start=warm_start), module(warm_start=warm_start)
+    before = fresh.generator.mapping.first.weight.clone()
+    train(model, tmp_path, 1)
+    assert torch.equal(model.generator.mapping.first.weight, earlier.mapping.first.weight)
+    train(fresh, tmp_path, 1)
+    assert not torch.equal(fresh.generator.mapping.first.weight, before)
+
+
 def test_networks_of_two_sizes_are_refused():
     with pytest.raises(InputError, match="one size"):
         StyleGAN2(Generator([4, 4], z_dim=2, width=2), Discriminator([4]))
@@ -297,3 +422,15 @@ def test_missing_and_wrong_latents_are_refused(tmp_path):
     model = StyleGAN2(Generator([8, 6], z_dim=Z + 1, width=6), Discriminator([8, 6]), warm_start=WarmStart(images=8))
     with pytest.raises(InputError, match=r"\(batch, 6\)"):
         train(model, tmp_path, 1)
+
+
+def test_training_without_noise_keeps_noise_out_of_pictures(tmp_path):
+    torch.manual_seed(0)
+    model = module(noise="none")
+    with torch.no_grad():
+        for layer in model.generator.convolutions:
+            layer.noise_strength.fill_(0.5)
+    train(model, tmp_path, epochs=1)
+    codes = model.average.broadcast(model.average.map(torch.randn(2, Z)))
+    for network in (model.generator, model.average):
+        torch.testing.assert_close(network.synthesize(codes, "const"), network.synthesize(codes, "none"), rtol=0, atol=0)

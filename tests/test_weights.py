@@ -5,9 +5,10 @@ import os
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
-from models.weights import PROJECT_ROOT, asset_path, describe_weights, load_weights, locate, save_weights
+from models.weights import PROJECT_ROOT, asset_path, describe_weights, fill, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(3), "half": torch.ones(4, dtype=torch.float16)}
@@ -79,6 +80,38 @@ def test_a_changed_configuration_is_noticed(tmp_path):
     path.write_bytes(path.read_bytes().replace(b'{\\"size\\": 4}', b'{\\"size\\": 5}'))
     with pytest.raises(InputError, match="checksum"):
         load_weights(path, "kind-a")
+
+
+@pytest.mark.parametrize("name", ["kind", "sizes", "version", "config", "config_sha256"])
+def test_missing_metadata_is_named(tmp_path, name):
+    with safe_open(save_weights(tmp_path / "w.safetensors", STATE, "kind-a", CONFIG), framework="pt") as file:
+        metadata = file.metadata()
+    save_file(STATE, tmp_path / "w.safetensors", {key: value for key, value in metadata.items() if key != name})
+    with pytest.raises(InputError, match=f"lacks {name};") as error:
+        describe_weights(tmp_path / "w.safetensors")
+    one_line(error)
+    if name == "sizes":
+        for value in ("{}", "[]", "no json", '{"tensors": "x", "elements": 1}'):
+            save_file(STATE, tmp_path / "w.safetensors", {**metadata, name: value})
+            with pytest.raises(InputError, match="other values"):
+                describe_weights(tmp_path / "w.safetensors")
+
+
+def test_filling_checks_names_shapes_and_values():
+    network = torch.nn.Linear(2, 1)
+    state = {"weight": torch.tensor([[1.0, 2.0]]).half(), "bias": torch.tensor([3.0])}
+    fill(network, state, "w.pt")
+    assert network.weight.tolist() == [[1.0, 2.0]] and network.weight.dtype == torch.float32
+    for changes, message in (
+        ({"more": torch.ones(1)}, "unknown more"),
+        ({"bias": torch.ones(2)}, "size of bias"),
+        ({"bias": torch.tensor([torch.nan])}, "finite"),
+    ):
+        with pytest.raises(InputError, match=message) as error:
+            fill(network, state | changes, "w.pt")
+        assert "w.pt" in one_line(error)
+    with pytest.raises(InputError, match="misses bias"):
+        fill(network, {"weight": state["weight"]}, "w.pt")
 
 
 def test_missing_files_are_named(tmp_path):

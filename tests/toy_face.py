@@ -41,9 +41,17 @@ def toy_face_model(rows: int = 14, columns: int = 12, seed: int = 0) -> Morphabl
 def toy_parameters(batch: int, seed: int = 0, spread: float = 1.0) -> FaceParameters:
     """Random faces in plausible poses."""
     rng = torch.Generator().manual_seed(seed)
-    scales = {"identity": 1.0, "expression": 1.0, "reflectance": 1.0, "rotation": 0.25, "illumination": 0.1, "translation": 0.1}
+    scales = {
+        "identity": 1.0,
+        "expression": 1.0,
+        "reflectance": 1.0,
+        "rotation": 0.25,
+        "illumination": 0.1,
+        "translation": 0.1,
+    }
     return FaceParameters(
         **{
-            name: spread * scale * torch.randn(batch, getattr(SIZES, name), generator=rng) for name, scale in scales.items()
+            name: spread * scale * torch.randn(batch, getattr(SIZES, name), generator=rng)
+            for name, scale in scales.items()
         }
     )

@@ -22,7 +22,7 @@ class MorphableModel(nn.Module):
     Args:
         mean_shape: vertices of the mean face (V, 3).
         identity_basis: (V, 3, I), per standard deviation.
-        expression_basis: (V, 3, E), per unit coefficient.
+        expression_basis: (V, 3, E), per unit coefficient (the full shape where expressions are named shapes).
         mean_albedo: (V, 3).
         reflectance_basis: (V, 3, R), per standard deviation.
         faces: (F, 3) vertex indices, counter-clockwise seen from outside.
@@ -67,12 +67,9 @@ class MorphableModel(nn.Module):
             "reflectance_basis": reflectance_basis,
             "uv": uv,
         }
+        check_shapes({**tensors, "faces": faces, "landmark_indices": landmark_indices})
         count = mean_shape.shape[0]
         for name, tensor in tensors.items():
-            if tensor.shape[0] != count:
-                raise InputError(
-                    f"expected {name} for {count} vertices, got shape {tuple(tensor.shape)}; check the mesh"
-                )
             if not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"expected finite {name}, got NaN or infinite values; check the file it came from")
         _check_indices("faces", faces, count, lowest=0)
@@ -177,6 +174,27 @@ class MorphableModel(nn.Module):
             regions=regions,
             expression_names=expression_names,
         )
+
+
+def check_shapes(tensors: Mapping[str, Tensor]) -> None:
+    """Raise InputError unless the tensors of a model, by name, have the shapes that `MorphableModel` asks for."""
+    count = tensors["mean_shape"].shape[0] if tensors["mean_shape"].ndim else 0
+    # None stands for any size.
+    wanted: dict[str, tuple[int | None, ...]] = {
+        "mean_shape": (count, 3),
+        "identity_basis": (count, 3, None),
+        "expression_basis": (count, 3, None),
+        "mean_albedo": (count, 3),
+        "reflectance_basis": (count, 3, None),
+        "faces": (None, 3),
+        "uv": (count, 2),
+        "landmark_indices": (None,),
+    }
+    for name, shape in wanted.items():
+        given = tuple(tensors[name].shape)
+        if len(given) != len(shape) or any(size not in (None, got) for size, got in zip(shape, given, strict=True)):
+            described = ", ".join("n" if size is None else str(size) for size in shape)
+            raise InputError(f"expected {name} of shape ({described}), got {given}; check the mesh")
 
 
 def _check_indices(name: str, indices: Tensor, count: int, lowest: int) -> None:

@@ -1,9 +1,11 @@
 """Typed container of the face parameters and their vector order.
 
 The order is that of the public Basel-model tools: identity, expression, reflectance, rotation, illumination,
-translation (80 + 64 + 80 + 3 + 27 + 3 = 257 with the default sizes). Identity, expression and reflectance are in
-standard deviations of the face model, rotation in Euler radians (pitch, yaw, roll; R = Rz Ry Rx, object to camera),
-illumination channel-major (3, 9) spherical-harmonic coefficients, translation in the face model's unit (decimetre).
+translation (80 + 64 + 80 + 3 + 27 + 3 = 257 with the default sizes). Identity and reflectance are in standard deviations
+of the face model. Expression is in the unit of its basis: in the model that ships with the software and others of named
+shapes, 1 is the shape at full strength; in the Basel model, a standard deviation. Rotation is in Euler radians (pitch,
+yaw, roll; R = Rz Ry Rx, object to camera), illumination channel-major (3, 9) spherical-harmonic coefficients,
+translation in the face model's unit (decimetre).
 """
 
 from collections.abc import Sequence
@@ -55,9 +57,6 @@ class ParameterSizes:
         return slice(start, start + getattr(self, component))
 
 
-DEFAULT_SIZES = ParameterSizes()
-
-
 def check_components(components: Sequence[str]) -> None:
     """Raise InputError unless every name is one of `COMPONENTS`."""
     for name in components:
@@ -94,7 +93,7 @@ class FaceParameters:
     @staticmethod
     def zeros(
         batch: int,
-        sizes: ParameterSizes = DEFAULT_SIZES,
+        sizes: ParameterSizes = ParameterSizes(),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "FaceParameters":
@@ -102,7 +101,7 @@ class FaceParameters:
         return FaceParameters(*(torch.zeros(batch, width, device=device, dtype=dtype) for width in sizes.widths))
 
     @staticmethod
-    def unpack(vector: Float[Tensor, "batch total"], sizes: ParameterSizes = DEFAULT_SIZES) -> "FaceParameters":
+    def unpack(vector: Float[Tensor, "batch total"], sizes: ParameterSizes = ParameterSizes()) -> "FaceParameters":
         """Split a packed vector; the components are views of it, so gradients flow."""
         if vector.ndim != 2 or vector.shape[1] != sizes.total:
             raise InputError(

@@ -11,7 +11,7 @@ from models.observers.face_api import DEFAULT_CROP, FaceApiLandmarks, load_face_
 from models.observers.identity import FACE_CROP, FacenetIdentity, IdentityNet
 from models.observers.judge import Judge
 from models.observers.landmarks import LandmarkNet
-from models.weights import load_weights, locate, save_weights
+from models.weights import build_from, fill, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -38,7 +38,7 @@ def load_landmarker(path: str | Path, crop: Sequence[float] = DEFAULT_CROP) -> L
     if found.is_dir():
         return load_face_api(found, crop)
     state, config = load_weights(found, LandmarkNet.kind)
-    return _frozen(LandmarkNet(**config), state)
+    return _frozen(build_from(found, lambda: LandmarkNet(**config)), state, found)
 
 
 def load_identity(path: str | Path, crop: Sequence[float] = FACE_CROP) -> IdentityNet | FacenetIdentity:
@@ -53,7 +53,7 @@ def load_identity(path: str | Path, crop: Sequence[float] = FACE_CROP) -> Identi
     if found.suffix in (".pt", ".pth"):
         return load_facenet(found, crop)
     state, config = load_weights(found, IdentityNet.kind)
-    return _frozen(IdentityNet(**config), state)
+    return _frozen(build_from(found, lambda: IdentityNet(**config)), state, found)
 
 
 def load_judge(path: str | Path) -> Judge:
@@ -61,8 +61,9 @@ def load_judge(path: str | Path) -> Judge:
 
     Raises: `InputError` if the file is missing, broken or of another kind.
     """
-    state, config = load_weights(locate(path), Judge.kind)
-    return _frozen(Judge(**config), state)
+    found = locate(path)
+    state, config = load_weights(found, Judge.kind)
+    return _frozen(build_from(found, lambda: Judge(**config)), state, found)
 
 
 def load_facenet(path: str | Path, crop: Sequence[float] = FACE_CROP) -> FacenetIdentity:
@@ -77,7 +78,7 @@ def load_facenet(path: str | Path, crop: Sequence[float] = FACE_CROP) -> Facenet
     try:
         state = torch.load(found, map_location="cpu", weights_only=True)
         state = {name: value for name, value in state.items() if not name.startswith("logits.")}
-        network = _frozen(InceptionResnetV1(pretrained=None, classify=False), state)
+        network = _frozen(InceptionResnetV1(pretrained=None, classify=False), state, found)
     except InputError:
         raise
     except Exception as error:  # torch.load raises many kinds of exception for files that are not its own
@@ -89,15 +90,7 @@ def load_facenet(path: str | Path, crop: Sequence[float] = FACE_CROP) -> Facenet
     return FacenetIdentity(network, crop).eval()
 
 
-def _frozen(network: Network, state: dict[str, torch.Tensor]) -> Network:
+def _frozen(network: Network, state: dict[str, torch.Tensor], path: Path) -> Network:
     """Load weights that must fit, and make the network constant."""
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state.items()}
-    if wanted != given:
-        name, shape = sorted(set(wanted.items()) ^ set(given.items()))[0]
-        raise InputError(
-            f"expected the {len(wanted)} tensors of {type(network).__name__}, but {name} {shape} does not match; "
-            "give weights of that network"
-        )
-    network.load_state_dict(state)
+    fill(network, state, path)
     return network.eval().requires_grad_(False)

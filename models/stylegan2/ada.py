@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from models.safe_pickle import InertRecord
-from models.stylegan2.kernels import taps_of
+from models.stylegan2.kernels import stored_tensor, taps_of, warn_of_missing_noise
 from renderers.errors import InputError
 
 State = dict[str, Tensor]
+
+# What every modulated layer has beside its weight, with the number of axes.
+_LAYER_PARTS = (("bias", 1), ("affine.weight", 2), ("affine.bias", 1))
 
 
 def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, Any]]:
@@ -38,40 +41,53 @@ def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, A
     if any(f"synthesis.b{size}.torgb.weight" not in tensors for size in blocks):
         raise InputError(f"expected skip outputs, {path} has a generator without torgb at each size; name a skip generator")
     first = _child(attributes, "synthesis", "b4", "conv1", path=path)
-    state: State = {"const": tensors["synthesis.b4.const"], "mean_code": tensors["mapping.w_avg"]}
+    state: State = {"const": stored_tensor(tensors, "synthesis.b4.const", 3, path)}
+    # Some converters leave the mean out; the loader then estimates it.
+    if "mapping.w_avg" in tensors:
+        state["mean_code"] = stored_tensor(tensors, "mapping.w_avg", 1, path)
     mapping_layers = 0
     while f"mapping.fc{mapping_layers}.weight" in tensors:
-        for part in ("weight", "bias"):
-            state[f"mapping.layers.{mapping_layers}.{part}"] = tensors[f"mapping.fc{mapping_layers}.{part}"]
+        for part, axes in (("weight", 2), ("bias", 1)):
+            source = f"mapping.fc{mapping_layers}.{part}"
+            state[f"mapping.layers.{mapping_layers}.{part}"] = stored_tensor(tensors, source, axes, path)
         mapping_layers += 1
-    index = 0
+    index, without_noise = 0, []
     for level, size in enumerate(blocks):
         for layer in ("conv0", "conv1") if level else ("conv1",):
             source, target = f"synthesis.b{size}.{layer}.", f"convolutions.{index}."
-            for part in ("weight", "bias", "affine.weight", "affine.bias"):
-                state[target + part] = _tensor(tensors, source + part, path)
-            shape = (size, size)
+            for part, axes in (("weight", 4), *_LAYER_PARTS):
+                state[target + part] = stored_tensor(tensors, source + part, axes, path)
             # Networks trained without noise (use_noise False) have none to store: a strength of zero is the same function.
-            state[target + "noise_strength"] = tensors.get(source + "noise_strength", torch.zeros(()))
-            state[target + "noise_const"] = tensors.get(source + "noise_const", torch.zeros(shape))
+            strength, noise = torch.zeros(()), torch.zeros(size, size)
+            if source + "noise_strength" in tensors:
+                strength = stored_tensor(tensors, source + "noise_strength", 0, path)
+            if source + "noise_const" in tensors:
+                noise = stored_tensor(tensors, source + "noise_const", 2, path)
+            elif bool(strength != 0):
+                without_noise.append(source + "noise_const")
+            state[target + "noise_strength"], state[target + "noise_const"] = strength, noise
             index += 1
         source, target = f"synthesis.b{size}.torgb.", f"to_rgb.{level}."
-        weight = _tensor(tensors, source + "weight", path)
+        weight = stored_tensor(tensors, source + "weight", 4, path)
         if weight.shape[0] != 3:
             raise InputError(f"expected RGB images, {path} makes images of {weight.shape[0]} channels; name an RGB generator")
         state[target + "weight"] = weight.flatten(1)
-        for part in ("bias", "affine.weight", "affine.bias"):
-            state[target + part] = _tensor(tensors, source + part, path)
+        for part, axes in _LAYER_PARTS:
+            state[target + part] = stored_tensor(tensors, source + part, axes, path)
+    warn_of_missing_noise(without_noise, path)
     first_fc = _child(attributes, "mapping", "fc0", path=path)
     return state, {
         "channels": [state[f"to_rgb.{level}.weight"].shape[1] for level in range(len(blocks))],
         "z_dim": state["mapping.layers.0.weight"].shape[1],
         "width": state["mapping.layers.0.weight"].shape[0],
         "mapping_layers": mapping_layers,
-        "mapping_lr_multiplier": _lr_multiplier(first_fc),
+        # The gain of the bias is the learning rate multiplier itself.
+        "mapping_lr_multiplier": _option(
+            first_fc, "bias_gain", attributes, "mapping_kwargs", "lr_multiplier", default=0.01, path=path
+        ),
         "normalize_z": True,
-        "blur_kernel": taps_of(_tensor(tensors, "synthesis.b4.conv1.resample_filter", path), path),
-        "conv_clamp": _clamp(first),
+        "blur_kernel": taps_of(stored_tensor(tensors, "synthesis.b4.conv1.resample_filter", 2, path), path),
+        "conv_clamp": _option(first, "conv_clamp", attributes, "synthesis_kwargs", "conv_clamp", default=None, path=path),
     }
 
 
@@ -90,6 +106,7 @@ def discriminator_state(record: InertRecord, path: Path) -> tuple[State, dict[st
         raise InputError(f"expected a residual StyleGAN2 discriminator, {path} holds a {name}; name one of that kind")
     top = blocks[-1]
     names = {f"from_rgb.{part}": f"b{top}.fromrgb.{part}" for part in ("weight", "bias")}
+    matrices = ("hidden.weight", "output.weight")
     for index, size in enumerate(reversed(blocks[1:])):
         names[f"blocks.{index}.skip.weight"] = f"b{size}.skip.weight"
         for layer in ("conv0", "conv1"):
@@ -98,14 +115,20 @@ def discriminator_state(record: InertRecord, path: Path) -> tuple[State, dict[st
     for own, theirs in (("convolution", "conv"), ("hidden", "fc"), ("output", "out")):
         for part in ("weight", "bias"):
             names[f"{own}.{part}"] = f"b4.{theirs}.{part}"
-    state = {own: _tensor(tensors, theirs, path) for own, theirs in names.items()}
+    state = {
+        own: stored_tensor(tensors, theirs, 1 if own.endswith("bias") else 2 if own in matrices else 4, path)
+        for own, theirs in names.items()
+    }
     deviation = _child(attributes, "b4", "mbstd", path=path)
+    group = _option(deviation, "group_size", attributes, "epilogue_kwargs", "mbstd_group_size", default=4.0, path=path)
     channels = [state[f"blocks.{index}.conv1.weight"].shape[0] for index in range(len(blocks) - 1)]
     return state, {
         "channels": [*reversed(channels), state["from_rgb.weight"].shape[0]],
-        "deviation_group": deviation.get("group_size", 4),
-        "blur_kernel": taps_of(_tensor(tensors, f"b{top}.conv1.resample_filter", path), path),
-        "conv_clamp": _clamp(_child(attributes, f"b{top}", "conv0", path=path)),
+        "deviation_group": None if group is None else int(group),
+        "blur_kernel": taps_of(stored_tensor(tensors, f"b{top}.conv1.resample_filter", 2, path), path),
+        "conv_clamp": _option(
+            _child(attributes, f"b{top}", "conv0", path=path), "conv_clamp", attributes, "conv_clamp", default=None, path=path
+        ),
     }
 
 
@@ -113,13 +136,18 @@ def flatten(attributes: Mapping[str, Any], prefix: str = "") -> State:
     """The state dict of a module from its attribute dict, whose submodules are records with attribute dicts of their own."""
     state: State = {}
     for group in ("_parameters", "_buffers"):
-        for name, value in dict(attributes.get(group) or {}).items():
+        for name, value in _entries(attributes, group).items():
             if isinstance(value, Tensor):
                 state[prefix + name] = value
-    for name, module in dict(attributes.get("_modules") or {}).items():
+    for name, module in _entries(attributes, "_modules").items():
         if isinstance(module, InertRecord):
             state.update(flatten(_attributes(module), f"{prefix}{name}."))
     return state
+
+
+def _entries(attributes: Mapping[str, Any], group: str) -> dict[str, Any]:
+    entries = attributes.get(group)
+    return {str(name): value for name, value in entries.items()} if isinstance(entries, dict) else {}
 
 
 def _attributes(record: InertRecord) -> Mapping[str, Any]:
@@ -141,7 +169,7 @@ def _network(record: InertRecord, path: Path) -> tuple[str, Mapping[str, Any]]:
 
 def _child(attributes: Mapping[str, Any], *names: str, path: Path) -> Mapping[str, Any]:
     for name in names:
-        module = dict(attributes.get("_modules") or {}).get(name)
+        module = _entries(attributes, "_modules").get(name)
         if not isinstance(module, InertRecord):
             raise InputError(f"expected a submodule {name} as StyleGAN2-ADA has, {path} lacks it; name another file")
         attributes = _attributes(module)
@@ -150,20 +178,34 @@ def _child(attributes: Mapping[str, Any], *names: str, path: Path) -> Mapping[st
 
 def _blocks(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
     names = {key[len(prefix) :].split(".")[0] for key in tensors if key.startswith(prefix + "b")}
-    return sorted(int(name[1:]) for name in names if name[1:].isdigit())
+    return sorted(int(name[1:]) for name in names if name[1:].isdecimal())
 
 
-def _lr_multiplier(layer: Mapping[str, Any]) -> float:
-    # The gain of the bias is the multiplier itself; the authors store it as a plain attribute.
-    return float(layer.get("bias_gain", 0.01))
+def _option(
+    layer: Mapping[str, Any], attribute: str, network: Mapping[str, Any], *names: str, default: float | None, path: Path
+) -> float | None:
+    """An option of the network, from the attribute of a layer that has it, else from the constructor's arguments.
 
+    Args:
+        layer: The layer's attributes.
+        attribute: The option's name there.
+        network: The network's attributes, with the keyword arguments it was constructed with.
+        names: Where among these the option is.
+        default: What the constructor takes where the option is not given.
+        path: The file, for messages.
 
-def _clamp(layer: Mapping[str, Any]) -> float | None:
-    clamp = layer.get("conv_clamp")
-    return None if clamp is None else float(clamp)
-
-
-def _tensor(tensors: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
-    if name not in tensors:
-        raise InputError(f"expected the tensors of StyleGAN2-ADA, {path} lacks {name}; fetch it again or name another file")
-    return tensors[name]
+    Raises:
+        InputError: where the file tells neither, or no number.
+    """
+    value = layer.get(attribute)
+    if attribute not in layer:
+        value = network.get("_init_kwargs")
+        if not isinstance(value, dict):
+            raise InputError(f"expected {attribute} in a layer or the constructor's arguments, {path} lacks both; name another file")
+        for name in names[:-1]:
+            value = value.get(name)
+            value = value if isinstance(value, dict) else {}
+        value = value.get(names[-1], default)
+    if value is not None and not isinstance(value, (int, float)):
+        raise InputError(f"expected a number as {attribute}, {path} has a {type(value).__name__}; name another file")
+    return None if value is None else float(value)

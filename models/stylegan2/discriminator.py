@@ -16,16 +16,16 @@ from renderers.errors import InputError
 DEVIATION_EPSILON = 1e-8
 
 
-def minibatch_deviation(x: Float[Tensor, "batch channels height width"], group: int) -> Float[Tensor, "batch 1 height width"]:
+def minibatch_deviation(x: Float[Tensor, "batch channels height width"], group: int | None) -> Float[Tensor, "batch 1 height width"]:
     """Mean standard deviation of features within groups of samples, as one feature (Karras et al. 2018, section 3).
 
     Sample i belongs to the group of all samples congruent to i modulo batch / group, as in both public implementations.
 
     Raises:
-        InputError: if the batch is no multiple of the group, which is `group` or the batch where that is smaller.
+        InputError: if the batch is no multiple of the group, which is `group`, or the batch where that is smaller or `group` is None.
     """
     batch, _, height, width = x.shape
-    group = min(group, batch)
+    group = batch if group is None else min(group, batch)
     if batch % group:
         raise InputError(f"expected a batch that is a multiple of {group} for the minibatch deviation, got {batch}; change it")
     # Written out: torch's own variance is slow along a leading dimension this short.
@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
 
     Args:
         channels: Feature channels at 4, 8, 16, ... pixels, as in `Generator`.
-        deviation_group: Size of the groups of the minibatch deviation (4 in the official release).
+        deviation_group: Size of the groups of the minibatch deviation (4 in the official release); None for the whole batch.
         blur_kernel: Taps of the low-pass filter of downsampling, symmetric and of even number.
         conv_clamp: Bound on the absolute output of each convolution (256 in ADA files), or None.
     """
@@ -76,7 +76,7 @@ class Discriminator(nn.Module):
     def __init__(
         self,
         channels: Sequence[int],
-        deviation_group: int = 4,
+        deviation_group: int | None = 4,
         blur_kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
         conv_clamp: float | None = None,
     ) -> None:

@@ -1,6 +1,9 @@
-"""The low-pass filter that a checkpoint was trained with, from the two-dimensional kernel it stores."""
+"""What both layouts of other people's checkpoints need: tensors of the expected form, the low-pass filter, missing noise."""
 
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,17 +12,51 @@ from torch import Tensor
 from renderers.errors import InputError
 
 
-def taps_of(kernel: Float[Tensor, "taps taps"], path: Path) -> list[float]:
-    """Taps of a separable kernel of any gain, normalised so that the smallest is 1.
+def stored_tensor(tensors: Mapping[str, Any], name: str, axes: int, path: Path) -> Tensor:
+    """The tensor of a name, of floating-point numbers along `axes` axes.
+
+    Args:
+        tensors: What the file holds, by name.
+        name: Which to take.
+        axes: How many axes it has in every network of its layout.
+        path: The file, for messages.
+
+    Raises:
+        InputError: if it is missing or something else.
+    """
+    value = tensors.get(name)
+    if not isinstance(value, Tensor):
+        raise InputError(f"expected a StyleGAN2 checkpoint, {path} lacks the tensor {name}; fetch it again or name another file")
+    if value.ndim != axes or not value.is_floating_point():
+        raise InputError(
+            f"expected floating-point numbers along {axes} axes in {name}, {path} has {value.dtype} of shape {tuple(value.shape)}; "
+            "name a StyleGAN2 checkpoint"
+        )
+    return value
+
+
+def warn_of_missing_noise(names: Sequence[str], path: Path) -> None:
+    """Warn of layers with noise of some strength whose fixed noise picture the file lacks."""
+    if names:
+        warnings.warn(
+            f"{path} lacks {len(names)} noise pictures, the first of them {names[0]}: images with fixed noise have none there "
+            "and look smoother; ask for random noise",
+            stacklevel=2,
+        )
+
+
+def taps_of(kernel: Float[Tensor, "rows columns"], path: Path) -> list[float]:
+    """Taps of a separable kernel of any gain, normalised so that the smallest that is not zero is 1.
 
     Args:
         kernel: The stored kernel.
         path: The file, for messages.
 
     Raises:
-        InputError: if the kernel is not separable.
+        InputError: if the kernel is not square, separable and other than zero.
     """
     rows = kernel.float().sum(dim=1)
-    if not torch.allclose(torch.outer(rows, rows) / rows.sum(), kernel.float(), atol=1e-6):
+    square = kernel.shape[0] == kernel.shape[1]
+    if not square or not bool(rows.any()) or not torch.allclose(torch.outer(rows, rows) / rows.sum(), kernel.float(), atol=1e-6):
         raise InputError(f"expected a separable blur kernel, {path} has another; networks with such filters are not supported")
-    return [round(float(tap), 6) for tap in rows / rows.abs().min()]
+    return [round(float(tap), 6) for tap in rows / rows[rows != 0].abs().min()]

@@ -79,7 +79,10 @@ def mix(
         InputError: if the numbers of codes and of crossovers do not fit.
     """
     if codes.shape[1] != crossovers.shape[1] + 1:
-        raise InputError(f"expected one crossover less than codes, got {crossovers.shape[1]} for {codes.shape[1]} codes")
+        raise InputError(
+            f"expected one crossover less than codes, got {crossovers.shape[1]} for {codes.shape[1]} codes; "
+            "give one crossover between each two codes"
+        )
     index = torch.arange(layers, device=codes.device)
     source = (crossovers[:, :, None] <= index).sum(dim=1)
     return torch.gather(codes, 1, source[:, :, None].expand(-1, -1, codes.shape[2]))

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from models.safe_pickle import InertRecord, read_pickle
 from models.stylegan2 import ada, rosinality
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import code_statistics
-from models.weights import load_weights, locate, save_weights
+from models.weights import build_from, fill, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 GENERATOR_KIND = "stylegan2-generator"
@@ -103,7 +100,6 @@ def load_discriminator(path: str | Path) -> Discriminator:
     path = locate(path)
     if path.suffix == ".safetensors":
         state, config = load_weights(path, DISCRIMINATOR_KIND)
-        discriminator = Discriminator(**config)
     else:
         contents = _contents(path)
         if isinstance(contents.get("D"), InertRecord):
@@ -112,8 +108,8 @@ def load_discriminator(path: str | Path) -> Discriminator:
             state, config = rosinality.discriminator_state(contents["d"], path)
         else:
             raise InputError(f"expected a StyleGAN2 discriminator, {path} holds {_summary(contents)}; name a file with one")
-        discriminator = Discriminator(**config)
-    _fill(discriminator, state, path)
+    discriminator = build_from(path, lambda: Discriminator(**config))
+    fill(discriminator, state, path)
     return discriminator
 
 
@@ -134,14 +130,14 @@ def _read_generator(path: str | Path) -> tuple[Generator, Layout, bool]:
             layout = "rosinality"
         else:
             raise InputError(f"expected a StyleGAN2 generator, {path} holds {_summary(contents)}; name a generator's file")
-    generator = Generator(**config)
+    generator = build_from(path, lambda: Generator(**config))
     has_mean_code = "mean_code" in state
     if "mean_code" not in state or "code_std" not in state:
         # The statistics need the mapping network, which they are then stored beside.
-        _fill(generator, {"mean_code": generator.mean_code, "code_std": generator.code_std, **state}, path)
+        fill(generator, {"mean_code": generator.mean_code, "code_std": generator.code_std, **state}, path)
         mean, deviation = code_statistics(generator.map, generator.z_dim)
         state = {"mean_code": mean, "code_std": deviation, **state}
-    _fill(generator, state, path)
+    fill(generator, state, path)
     return generator.eval().requires_grad_(False), layout, has_mean_code
 
 
@@ -158,16 +154,3 @@ def _contents(path: Path) -> dict[str, Any]:
 def _summary(contents: Mapping[str, Any]) -> str:
     names = [str(name) for name in contents]
     return "nothing" if not names else ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-def _fill(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    own = module.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
-    if missing or unknown or wrong:
-        name = (missing + unknown + wrong)[0]
-        fault = "misses" if missing else "has an unknown" if unknown else "has another size of"
-        raise InputError(f"expected the tensors of a StyleGAN2 {type(module).__name__.lower()}, {path} {fault} {name}; name another")
-    if not all(torch.isfinite(value).all() for value in state.values()):
-        raise InputError(f"expected finite weights, {path} holds some that are not; use an earlier checkpoint")
-    module.load_state_dict({name: value.float() for name, value in state.items()})

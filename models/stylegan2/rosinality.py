@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.stylegan2.kernels import taps_of
+from models.stylegan2.kernels import stored_tensor, taps_of, warn_of_missing_noise
 from renderers.errors import InputError
 
 State = dict[str, Tensor]
@@ -22,7 +22,7 @@ MAPPING_LR_MULTIPLIER = 0.01
 
 
 def generator_state(
-    tensors: Mapping[str, Tensor], latent_avg: Tensor | None, path: Path
+    tensors: Mapping[str, Any], latent_avg: Any, path: Path
 ) -> tuple[State, dict[str, Any]]:
     """Weights and constructor arguments of our `Generator` for a state dict ``g_ema``.
 
@@ -32,7 +32,7 @@ def generator_state(
         path: The file, for messages.
 
     Raises:
-        InputError: if tensors are missing.
+        InputError: if tensors are missing or of another form.
     """
     levels = 1
     while f"to_rgbs.{levels - 1}.conv.weight" in tensors:
@@ -40,31 +40,39 @@ def generator_state(
     mapping_layers = 0
     while f"style.{mapping_layers + 1}.weight" in tensors:
         mapping_layers += 1
-    state: State = {"const": _tensor(tensors, "input.input", path)[0]}
+    state: State = {"const": _single(tensors, "input.input", 4, path)}
     for index in range(mapping_layers):
-        for part in ("weight", "bias"):
-            state[f"mapping.layers.{index}.{part}"] = _tensor(tensors, f"style.{index + 1}.{part}", path)
-    first = _tensor(tensors, "style.1.weight", path)
+        for part, axes in (("weight", 2), ("bias", 1)):
+            state[f"mapping.layers.{index}.{part}"] = stored_tensor(tensors, f"style.{index + 1}.{part}", axes, path)
+    first = stored_tensor(tensors, "style.1.weight", 2, path)
+    without_noise = []
     for index in range(2 * levels - 1):
         source = "conv1." if index == 0 else f"convs.{index - 1}."
         target = f"convolutions.{index}."
-        weight = _tensor(tensors, source + "conv.weight", path)[0]
+        weight = _single(tensors, source + "conv.weight", 5, path)
         size = 4 * 2 ** ((index + 1) // 2)
-        state[target + "weight"] = weight / math.sqrt(weight[0].numel())
-        state[target + "affine.weight"] = _tensor(tensors, source + "conv.modulation.weight", path)
-        state[target + "affine.bias"] = _tensor(tensors, source + "conv.modulation.bias", path)
-        state[target + "bias"] = _tensor(tensors, source + "activate.bias", path)
-        state[target + "noise_strength"] = _tensor(tensors, source + "noise.weight", path).reshape(())
+        state[target + "weight"] = weight / math.sqrt(math.prod(weight.shape[1:]))
+        state[target + "affine.weight"] = stored_tensor(tensors, source + "conv.modulation.weight", 2, path)
+        state[target + "affine.bias"] = stored_tensor(tensors, source + "conv.modulation.bias", 1, path)
+        state[target + "bias"] = stored_tensor(tensors, source + "activate.bias", 1, path)
+        strength = _single(tensors, source + "noise.weight", 1, path)
         # Files of early versions, and of some converters, lack the noise pictures: then every image has its own, and none is fixed.
-        stored = tensors.get(f"noises.noise_{index}")
-        state[target + "noise_const"] = torch.zeros(size, size) if stored is None else stored[0, 0]
+        noise, name = torch.zeros(size, size), f"noises.noise_{index}"
+        if name in tensors:
+            noise = _single(tensors, name, 4, path).flatten(0, 1)
+        elif bool(strength != 0):
+            without_noise.append(name)
+        state[target + "noise_strength"], state[target + "noise_const"] = strength, noise
     for level in range(levels):
         source, target = "to_rgb1." if level == 0 else f"to_rgbs.{level - 1}.", f"to_rgb.{level}."
-        state[target + "weight"] = _tensor(tensors, source + "conv.weight", path)[0].flatten(1)
-        state[target + "affine.weight"] = _tensor(tensors, source + "conv.modulation.weight", path)
-        state[target + "affine.bias"] = _tensor(tensors, source + "conv.modulation.bias", path)
-        state[target + "bias"] = _tensor(tensors, source + "bias", path).flatten()
+        state[target + "weight"] = _single(tensors, source + "conv.weight", 5, path).flatten(1)
+        state[target + "affine.weight"] = stored_tensor(tensors, source + "conv.modulation.weight", 2, path)
+        state[target + "affine.bias"] = stored_tensor(tensors, source + "conv.modulation.bias", 1, path)
+        state[target + "bias"] = _single(tensors, source + "bias", 4, path).flatten()
+    warn_of_missing_noise(without_noise, path)
     if latent_avg is not None:
+        if not isinstance(latent_avg, Tensor):
+            raise InputError(f"expected a tensor as latent_avg, {path} has a {type(latent_avg).__name__}; leave it out")
         state["mean_code"] = latent_avg.flatten()
     blur = "convs.0.conv.blur.kernel"
     return state, {
@@ -74,16 +82,16 @@ def generator_state(
         "mapping_layers": mapping_layers,
         "mapping_lr_multiplier": MAPPING_LR_MULTIPLIER,
         "normalize_z": True,
-        "blur_kernel": taps_of(_tensor(tensors, blur, path), path) if levels > 1 else [1.0, 3.0, 3.0, 1.0],
+        "blur_kernel": taps_of(stored_tensor(tensors, blur, 2, path), path) if levels > 1 else [1.0, 3.0, 3.0, 1.0],
         "conv_clamp": None,
     }
 
 
-def discriminator_state(tensors: Mapping[str, Tensor], path: Path) -> tuple[State, dict[str, Any]]:
+def discriminator_state(tensors: Mapping[str, Any], path: Path) -> tuple[State, dict[str, Any]]:
     """Weights and constructor arguments of our `Discriminator` for a state dict ``d``.
 
     Raises:
-        InputError: if tensors are missing.
+        InputError: if tensors are missing or of another form.
     """
     names = {"from_rgb.weight": "convs.0.0.weight", "from_rgb.bias": "convs.0.1.bias"}
     blocks = 0
@@ -97,19 +105,25 @@ def discriminator_state(tensors: Mapping[str, Tensor], path: Path) -> tuple[Stat
     for own, theirs in (("hidden", "final_linear.0"), ("output", "final_linear.1")):
         for part in ("weight", "bias"):
             names[f"{own}.{part}"] = f"{theirs}.{part}"
-    state = {own: _tensor(tensors, theirs, path) for own, theirs in names.items()}
+    state = {
+        own: stored_tensor(tensors, theirs, 1 if own.endswith("bias") else 2 if "final_linear" in theirs else 4, path)
+        for own, theirs in names.items()
+    }
     channels = [state[f"blocks.{index}.conv1.weight"].shape[0] for index in range(blocks)]
     blur = "convs.1.conv2.0.kernel"
     return state, {
         "channels": [*reversed(channels), state["from_rgb.weight"].shape[0]],
         "deviation_group": 4,
-        "blur_kernel": taps_of(_tensor(tensors, blur, path), path) if blocks else [1.0, 3.0, 3.0, 1.0],
+        "blur_kernel": taps_of(stored_tensor(tensors, blur, 2, path), path) if blocks else [1.0, 3.0, 3.0, 1.0],
         "conv_clamp": None,
     }
 
 
-def _tensor(tensors: Mapping[str, Tensor], name: str, path: Path) -> Tensor:
-    value = tensors.get(name)
-    if not isinstance(value, Tensor):
-        raise InputError(f"expected the tensors of a rosinality checkpoint, {path} lacks {name}; fetch it again or name another")
-    return value
+def _single(tensors: Mapping[str, Any], name: str, axes: int, path: Path) -> Tensor:
+    """As `stored_tensor`, of a tensor whose first axis has one entry, without that axis."""
+    value = stored_tensor(tensors, name, axes, path)
+    if len(value) != 1:
+        raise InputError(
+            f"expected one entry along the first axis of {name}, {path} has shape {tuple(value.shape)}; name a StyleGAN2 checkpoint"
+        )
+    return value[0]

@@ -1,0 +1,304 @@
+"""Measurement of pose edits: is the head turned as asked, and what else changes, against style mixing for the same rotation."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from datamodules.latent_pairs import LatentPairs
+from evaluation.pose_from_landmarks import fit_pose
+from evaluation.reading_changes import reading_change
+from evaluation.report import json_text, write_text
+from lightning_modules.run_folder import folder_of
+from lightning_modules.stylerig import StyleRig
+from models.morphable import FaceParameters, MorphableModel
+from models.observers import Judge, JudgeReading, load_judge
+from models.stylegan2 import Generator
+from models.stylerig import FaceReconstruction, RigNet
+from renderers.camera import PerspectiveCamera
+from renderers.errors import InputError
+from renderers.rotation import rotation_distance
+
+# The jaw line (0..16) is an outline that slides over the face as it turns, no fixed set of points.
+_JAW = 17
+
+# Edited codes of (codes to edit, codes whose component they are to take).
+Transfer = Callable[[Tensor, Tensor], Tensor]
+
+
+class PoseReading(NamedTuple):
+    """What a reader of the pose alone sees: (batch, 3) Euler radians."""
+
+    rotation: Float[Tensor, "batch 3"]
+
+
+Reading = JudgeReading | PoseReading
+
+
+class JudgeReader:
+    """Reads pictures by the judge."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+
+    def read(self, images: Float[Tensor, "batch 3 size size"]) -> Reading:
+        """Everything that the judge reads."""
+        return self.judge(images)
+
+    def changes(self, before: Reading, after: Reading) -> dict[str, Tensor]:
+        """(batch) changes of what a pose edit should leave alone: see `evaluation.reading_changes`."""
+        assert isinstance(before, JudgeReading) and isinstance(after, JudgeReading)
+        change = reading_change(self.judge, before, after)
+        return {"expression": change.expression, "illumination": change.illumination, "identity": change.identity}
+
+
+class LandmarkReader:
+    """Reads the pose alone, by fitting the mean face's landmarks to those that a network sees: for pictures no judge knows.
+
+    Where the network is the one of the training's landmark loss, the reading is not independent of the training.
+    """
+
+    def __init__(self, landmarker: nn.Module, face_model: MorphableModel, camera: PerspectiveCamera) -> None:
+        self.landmarker = landmarker
+        self.shape = face_model.mean_shape[face_model.landmark_indices]
+        self.weights = (torch.arange(len(self.shape), device=self.shape.device) >= _JAW).float()
+        self.camera = camera
+
+    def read(self, images: Float[Tensor, "batch 3 size size"]) -> Reading:
+        """The pose of the fit."""
+        fit = fit_pose(self.landmarker(images), self.shape, images.shape[-1], self.camera, self.weights)
+        return PoseReading(fit.rotation.float())
+
+    def changes(self, before: Reading, after: Reading) -> dict[str, Tensor]:
+        """Nothing: landmarks alone do not tell expression, light and identity apart."""
+        return {}
+
+
+Reader = JudgeReader | LandmarkReader
+
+
+def transfer_by(rignet: RigNet, face_reconstruction: FaceReconstruction) -> Transfer:
+    """StyleRig's mixing (section 8.1): codes with the controlled components of other codes."""
+
+    def transfer(codes: Tensor, sources: Tensor) -> Tensor:
+        return rignet(codes, face_reconstruction(sources))
+
+    return transfer
+
+
+def coarse_layers_of(count: int) -> Transfer:
+    """Style mixing (Karras et al. 2019): the first `count` layers of the sources."""
+
+    def transfer(codes: Tensor, sources: Tensor) -> Tensor:
+        return torch.cat([sources[:, :count], codes[:, count:]], dim=1)
+
+    return transfer
+
+
+def with_rotation(
+    rignet: RigNet,
+    face_reconstruction: FaceReconstruction,
+    codes: Float[Tensor, "batch layers width"],
+    rotation: Float[Tensor, "batch 3"],
+) -> Float[Tensor, "batch layers width"]:
+    """Codes edited to an absolute rotation (Euler radians), everything else as reconstructed."""
+    parameters: FaceParameters = face_reconstruction.parameters_of(codes)
+    return rignet(codes, parameters.replace(rotation=rotation).pack())
+
+
+@dataclass(frozen=True)
+class TransferMeasurement:
+    """What a transfer of the rotation did, medians over pairs.
+
+    Attributes:
+        rotation_error_deg: Angle between the rotation achieved and the source's.
+        axis_error_deg: Absolute differences in pitch, yaw and roll.
+        changes: How far each property that should stay has moved: see `evaluation.reading_changes`.
+    """
+
+    rotation_error_deg: float
+    axis_error_deg: dict[str, float]
+    changes: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RotationEditMeasurement:
+    """Pose edits over unseen pairs, read by one reader.
+
+    Attributes:
+        pairs: Number of pairs (w, v): the pose of v is asked of w.
+        unedited: w itself against v: the error that an edit has to remove.
+        edited: StyleRig's.
+        mixing: Style mixing with 1, 2, ... coarse layers of v, up to the first that turns the head as exactly as StyleRig.
+        error_ratio: Rotation error edited over unedited; infinite where nothing was asked.
+        yaw_slope: Yaw achieved per yaw asked, both from w's own (least squares; 1 is exact); NaN where no yaw was asked.
+        change_ratio: Change of each kept property by StyleRig over that by style mixing for the same rotation error,
+            interpolated between the numbers of layers on both sides of it. Infinite where style mixing changes nothing for it, as
+            for an edit that turns heads no better than none. Empty for readers of the pose alone.
+    """
+
+    pairs: int
+    unedited: TransferMeasurement
+    edited: TransferMeasurement
+    mixing: dict[int, TransferMeasurement]
+    error_ratio: float
+    yaw_slope: float
+    change_ratio: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def measure_rotation_edits(
+    generator: Generator,
+    transfer: Transfer,
+    reader: Reader,
+    w: Float[Tensor, "pairs layers width"],
+    v: Float[Tensor, "pairs layers width"],
+    batch_size: int = 50,
+) -> RotationEditMeasurement:
+    """Ask the pose of v of w, pair by pair, and read what came.
+
+    Args:
+        generator: The generator of the codes.
+        transfer: The edit to measure.
+        reader: Reads pictures: the judge, which took no part in the training, where it knows such pictures.
+        w, v: Codes of unseen pairs.
+        batch_size: Pictures at a time.
+    """
+
+    def read(codes: Tensor) -> Reading:
+        readings = [reader.read(generator.synthesize(part).clamp(-1, 1)) for part in codes.split(batch_size)]
+        return type(readings[0])(*(torch.cat(values) for values in zip(*readings, strict=True)))
+
+    own, source, edited = read(w), read(v), read(transfer(w, v))
+    unedited_result, edited_result = _compare(reader, own, own, source), _compare(reader, edited, own, source)
+    mixing: dict[int, TransferMeasurement] = {}
+    for count in range(1, generator.num_layers + 1):
+        mixing[count] = _compare(reader, read(coarse_layers_of(count)(w, v)), own, source)
+        if mixing[count].rotation_error_deg <= edited_result.rotation_error_deg:
+            break
+    asked, achieved = (source.rotation - own.rotation)[:, 1], (edited.rotation - own.rotation)[:, 1]
+    same_rotation = _changes_at(edited_result.rotation_error_deg, [unedited_result, *mixing.values()])
+    return RotationEditMeasurement(
+        pairs=len(w),
+        unedited=unedited_result,
+        edited=edited_result,
+        mixing=mixing,
+        error_ratio=_ratio(edited_result.rotation_error_deg, unedited_result.rotation_error_deg),
+        # Tensors divide zero by zero to NaN.
+        yaw_slope=float((asked * achieved).sum() / asked.square().sum()),
+        change_ratio={name: _ratio(edited_result.changes[name], same_rotation[name]) for name in same_rotation},
+    )
+
+
+def _compare(reader: Reader, result: Reading, own: Reading, source: Reading) -> TransferMeasurement:
+    angles = rotation_distance(result.rotation, source.rotation).rad2deg()
+    axes = (result.rotation - source.rotation).rad2deg().abs().median(dim=0).values.tolist()
+    changes = {name: float(change.median()) for name, change in reader.changes(own, result).items()}
+    return TransferMeasurement(float(angles.median()), dict(zip(("pitch", "yaw", "roll"), axes, strict=True)), changes)
+
+
+def _ratio(value: float, reference: float) -> float:
+    return value / reference if reference > 0 else math.inf
+
+
+def _changes_at(error: float, steps: list[TransferMeasurement]) -> dict[str, float]:
+    """Changes of style mixing at a rotation error, linear between the last two steps, which lie on both sides of it."""
+    before, after = steps[-2], steps[-1]
+    span = before.rotation_error_deg - after.rotation_error_deg
+    share = (before.rotation_error_deg - error) / span if span > 0 else 1.0
+    share = min(max(share, 0.0), 1.0)
+    return {name: before.changes[name] + share * (after.changes[name] - before.changes[name]) for name in after.changes}
+
+
+class RotationEdits(Callback):
+    """Measures pose edits on the test pairs of a `lightning test` run, or on the validation pairs at the end of a fit.
+
+    Writes ``rotation_edits.json`` into the run's folder and logs the main figures.
+
+    Args:
+        judge: Weights of the judge; null reads the pose alone, by fitting the mean landmarks to those that the module's
+            landmark network sees, as for generators of pictures that the judge was not trained for.
+    """
+
+    FILE = "rotation_edits.json"
+
+    def __init__(self, judge: str | None = None) -> None:
+        self._judge = load_judge(judge) if judge is not None else None
+        self._pairs: list[LatentPairs] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(pl_module, StyleRig) or "rotation" not in pl_module.rignet.components:
+            raise InputError(
+                "expected a StyleRig that controls rotation to measure pose edits of, got another module; "
+                "remove the callback evaluation.stylerig_edits.RotationEdits"
+            )
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pairs = []
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pairs = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: LatentPairs,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._pairs.append(batch)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: LatentPairs,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._pairs.append(batch)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._measure(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._pairs:
+            self._measure(trainer, pl_module)
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, StyleRig) and pl_module.face_reconstruction is not None
+        reader: Reader = (
+            LandmarkReader(pl_module.landmarker, pl_module.face_model, pl_module.scene.camera)
+            if self._judge is None
+            else JudgeReader(self._judge.to(pl_module.device))
+        )
+        measurement = measure_rotation_edits(
+            pl_module.generator,
+            transfer_by(pl_module.rignet, pl_module.face_reconstruction),
+            reader,
+            torch.cat([pair.w for pair in self._pairs]),
+            torch.cat([pair.v for pair in self._pairs]),
+        )
+        write_text(folder_of(trainer) / self.FILE, json_text(measurement.as_dict()))
+        if not math.isfinite(measurement.error_ratio):
+            return
+        figures = {
+            "rotation_error_deg": measurement.edited.rotation_error_deg,
+            "rotation_error_ratio": measurement.error_ratio,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics({f"edit/{name}": value for name, value in figures.items()}, step=trainer.global_step)

@@ -1,0 +1,319 @@
+"""Everything that the demo reports about a pose rig: figures, targets and pictures."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from datamodules.latent_pairs import PairRecipe
+from datamodules.portraits import PortraitSampler
+from evaluation.distributions import spread_ratios
+from evaluation.frechet import frechet_distance, frechet_distance_of_halves
+from evaluation.rasterizer_benchmark import RasterizerMeasurement, measure_rasterizer
+from evaluation.report import Report
+from evaluation.stylerig_edits import JudgeReader, RotationEditMeasurement, measure_rotation_edits, transfer_by
+from evaluation.stylerig_pictures import (
+    mixing_grid,
+    reconstruction_overlays,
+    sample_grid,
+    style_mixing_grid,
+    yaw_sweep,
+)
+from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
+from models.observers import Judge, JudgeReading
+from models.stylegan2 import Generator
+from models.stylerig import FaceReconstruction, RigNet
+from renderers.face_renderer import FaceRenderer
+
+SWEEP_DEGREES = (-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0)
+# Streams of portraits by seed: those that the judge and the generator were trained on have smaller ones.
+PORTRAIT_SEED = 90_000
+
+
+@dataclass(frozen=True)
+class DemoNetworks:
+    """The networks of the demo, all on one device."""
+
+    generator: Generator
+    landmarker: nn.Module
+    judge: Judge
+    face_reconstruction: FaceReconstruction
+    rignet: RigNet
+    renderer: FaceRenderer
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that the demo is meant to reach.
+
+    Attributes:
+        name: What is measured.
+        value: What came; None where it could not be measured here.
+        bound: What was wanted.
+        sense: Whether the value should be at most or at least the bound.
+    """
+
+    name: str
+    value: float | None
+    bound: float
+    sense: Literal["at most", "at least"] = "at most"
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure is as wanted."""
+        if self.value is None:
+            return False
+        return self.value <= self.bound if self.sense == "at most" else self.value >= self.bound
+
+    @property
+    def outcome(self) -> str:
+        """Reached, not reached or not measured."""
+        return "not measured" if self.value is None else "reached" if self.reached else "not reached"
+
+    @property
+    def sentence(self) -> str:
+        """The figure, what was wanted, and the outcome."""
+        value = "none" if self.value is None else f"{self.value:.3g}"
+        return f"{self.name}: {value} (wanted {self.sense} {self.bound:.3g}): {self.outcome}"
+
+
+@dataclass(frozen=True)
+class GeneratorMeasurement:
+    """The generator against portraits, both read by the judge.
+
+    Attributes:
+        samples: Generated pictures; there are as many portraits in each half.
+        frechet_to_portraits: Fréchet distance in the judge's features to a half of the portraits.
+        frechet_between_halves: That between both halves: what sampling alone causes.
+        spread_ratio: Spread of each property over that of the portraits.
+    """
+
+    samples: int
+    frechet_to_portraits: float
+    frechet_between_halves: float
+    spread_ratio: dict[str, float]
+
+
+@torch.no_grad()
+def measure_generator(
+    generator: Generator, judge: Judge, samples: int, seed: int = 0, batch_size: int = 50
+) -> GeneratorMeasurement:
+    """Compare a generator's samples (plain, untruncated, unmixed) with as many and twice as many fresh portraits."""
+    device = generator.mean_code.device
+    rng = torch.Generator().manual_seed(seed)
+    latents = torch.randn(samples, generator.z_dim, generator=rng).to(device)
+    generated = _read_all(judge, [generator(part).clamp(-1, 1) for part in latents.split(batch_size)])
+    sampler = PortraitSampler().to(device)
+    people = torch.arange(2 * samples)
+    shots = sampler.latents(people, torch.zeros_like(people), PORTRAIT_SEED + seed)
+    portraits = _read_all(judge, [sampler.render(part, generator.resolution).image for part in shots.split(batch_size)])
+    half = portraits.features[:samples]
+    return GeneratorMeasurement(
+        samples=samples,
+        frechet_to_portraits=frechet_distance(generated.features, half),
+        frechet_between_halves=frechet_distance_of_halves(portraits.features, seed),
+        spread_ratio=asdict(spread_ratios(judge, generated, portraits)),
+    )
+
+
+def _read_all(judge: Judge, batches: list[Tensor]) -> JudgeReading:
+    readings = [judge(images) for images in batches]
+    return JudgeReading(*(torch.cat(values) for values in zip(*readings, strict=True)))
+
+
+def targets_of(
+    rasterizer: RasterizerMeasurement,
+    generator: GeneratorMeasurement,
+    reconstruction: ReconstructionMeasurement,
+    edits: RotationEditMeasurement,
+) -> list[Target]:
+    """The figures with what is wanted of each."""
+    spreads = [
+        Target(f"spread of {name} over that of portraits", generator.spread_ratio[name], 0.7, "at least")
+        for name in ("yaw", "pitch", "expression", "illumination")
+    ]
+    kept = [
+        Target(f"change of {name} over that of style mixing for the same rotation", ratio, 0.5)
+        for name, ratio in edits.change_ratio.items()
+    ]
+    size = f"ms per image on the CPU, {rasterizer.faces} faces at {rasterizer.pixels} px"
+    return [
+        Target("rasterizer: share of pixels equal to PyTorch3D's", rasterizer.equal_pixels, 0.995, "at least"),
+        Target(f"rasterizer: forward, {size}", rasterizer.forward_ms, 20.0),
+        Target(f"rasterizer: forward and backward, {size}", rasterizer.forward_backward_ms, 80.0),
+        *spreads,
+        Target("face reconstruction: mean landmark error, px at 64 px", reconstruction.mean_px_at_64, 1.5),
+        Target("pose edits: rotation error edited over unedited", edits.error_ratio, 1 / 3),
+        *kept,
+    ]
+
+
+@dataclass(frozen=True)
+class DemoResults:
+    """Figures and pictures of a demo run."""
+
+    rasterizer: RasterizerMeasurement
+    generator: GeneratorMeasurement
+    reconstruction: ReconstructionMeasurement
+    edits: RotationEditMeasurement
+    pictures: dict[str, Image.Image]
+
+    @property
+    def targets(self) -> list[Target]:
+        """See `targets_of`."""
+        return targets_of(self.rasterizer, self.generator, self.reconstruction, self.edits)
+
+    def metrics(self) -> dict[str, Any]:
+        """All figures as plain values."""
+        return {
+            "targets": [{**asdict(target), "reached": target.reached} for target in self.targets],
+            "rasterizer": asdict(self.rasterizer),
+            "generator": asdict(self.generator),
+            "face_reconstruction": asdict(self.reconstruction),
+            "pose_edits": self.edits.as_dict(),
+        }
+
+
+@torch.no_grad()
+def measure_demo(
+    networks: DemoNetworks,
+    recipe: PairRecipe,
+    pairs: int,
+    reconstruction_codes: int,
+    portraits: int,
+    announce: Callable[[str], None],
+) -> DemoResults:
+    """Measure and draw everything, on unseen codes of the test split.
+
+    Args:
+        networks: What is measured.
+        recipe: Of the pairs; those of its test split were never trained on.
+        pairs: Number of pairs of pose edits.
+        reconstruction_codes: Codes whose reconstruction is measured.
+        portraits: Samples of the generator, and half of the portraits that they are compared with.
+        announce: Told what is being done.
+    """
+    generator, device = networks.generator, networks.generator.mean_code.device
+    unseen = recipe.pairs(
+        generator, "test", torch.arange(max(pairs, math.ceil(reconstruction_codes / 2)), device=device)
+    )
+    codes = torch.cat([unseen.w, unseen.v])
+    announce("timing the rasterizer")
+    rasterizer = measure_rasterizer()
+    announce(f"comparing {portraits} samples of the generator with portraits")
+    quality = measure_generator(generator, networks.judge, portraits)
+    announce(f"reconstructing {reconstruction_codes} unseen codes")
+    reconstruction = measure_reconstruction(
+        generator, networks.landmarker, networks.face_reconstruction, networks.renderer, codes[:reconstruction_codes]
+    )
+    announce(f"editing {pairs} unseen pairs")
+    transfer = transfer_by(networks.rignet, networks.face_reconstruction)
+    edits = measure_rotation_edits(generator, transfer, JudgeReader(networks.judge), unseen.w[:pairs], unseen.v[:pairs])
+    announce("drawing")
+    return DemoResults(rasterizer, quality, reconstruction, edits, _pictures(networks, codes, max(edits.mixing)))
+
+
+def _pictures(
+    networks: DemoNetworks, codes: Float[Tensor, "codes layers width"], mixing_layers: int
+) -> dict[str, Image.Image]:
+    generator = networks.generator
+    # Plain codes for samples, as the generator was trained; mixed ones, as the rig was trained, elsewhere.
+    rng = torch.Generator().manual_seed(1)
+    plain = generator.broadcast(generator.map(torch.randn(64, generator.z_dim, generator=rng).to(codes.device)))
+    # Faces that look to the sides make sources that show what a transfer of the pose does.
+    yaw = networks.face_reconstruction.parameters_of(plain).rotation[:, 1]
+    order = yaw.argsort()
+    sources = plain[order[torch.linspace(1, len(order) - 2, 5).long()]]
+    targets = plain[:6]
+    transfer = transfer_by(networks.rignet, networks.face_reconstruction)
+    return {
+        "samples": sample_grid(generator, plain),
+        "reconstructions": reconstruction_overlays(
+            generator, networks.landmarker, networks.face_reconstruction, networks.renderer, codes[:9]
+        ),
+        "yaw sweep": yaw_sweep(generator, networks.rignet, networks.face_reconstruction, plain[6:12], SWEEP_DEGREES),
+        "pose mixing": mixing_grid(generator, transfer, targets, sources),
+        "style mixing": style_mixing_grid(generator, mixing_layers, targets, sources),
+    }
+
+
+def write_report(results: DemoResults, settings: dict[str, Any]) -> Report:
+    """The demo's page.
+
+    Args:
+        results: Figures and pictures.
+        settings: Seeds, versions and times, shown at the end.
+    """
+    generator, reconstruction, edits = results.generator, results.reconstruction, results.edits
+    layers = max(edits.mixing)
+    report = Report("Pose control of a StyleGAN2 by StyleRig")
+    report.paragraph(
+        "A RigNet was trained on a frozen generator of synthetic portraits, without labels: a face reconstruction reads 3D face "
+        "parameters from latent codes, and rerendering losses teach the RigNet to change the rotation alone. A judge that no "
+        "loss has seen measures the result on unseen pairs of codes."
+    )
+    report.heading("Figures")
+    rows: list[list[str | float | bool]] = [
+        [t.name, "none" if t.value is None else t.value, f"{t.sense} {t.bound:.3g}", t.outcome if t.value is None else t.reached]
+        for t in results.targets
+    ]
+    report.table(["figure", "value", "wanted", ""], rows)
+    missed = [target.sentence for target in results.targets if not target.reached]
+    report.paragraph(" ".join(["Not every figure is as wanted.", *(f"{sentence}." for sentence in missed)]) if missed else "All reached.")
+    if results.rasterizer.note:
+        report.paragraph(f"The rasterizer was not compared with PyTorch3D: {results.rasterizer.note}.")
+    report.heading("Pose edits")
+    report.paragraph(
+        f"The pose of v is asked of w, for {edits.pairs} unseen pairs. Changes of what should stay are root mean squares in units "
+        f"of each coefficient's spread over portraits; all values are medians. Yaw achieved per yaw asked: {edits.yaw_slope:.2f}."
+    )
+    steps = [("unedited", edits.unedited), ("StyleRig", edits.edited)]
+    steps += [(f"style mixing, {count} coarse layers", value) for count, value in edits.mixing.items()]
+    kept = list(edits.edited.changes)
+    table: list[list[str | float | bool]] = [
+        [
+            name,
+            step.rotation_error_deg,
+            *(step.axis_error_deg[axis] for axis in ("pitch", "yaw", "roll")),
+            *(step.changes[key] for key in kept),
+        ]
+        for name, step in steps
+    ]
+    report.table(
+        ["transfer", "rotation error, deg", "pitch", "yaw", "roll", *(f"change of {key}" for key in kept)], table
+    )
+    report.picture(
+        results.pictures["yaw sweep"], "Absolute yaw asked of six portraits; positive turns the nose to the right."
+    )
+    report.picture(results.pictures["pose mixing"], "Targets (top) with the pose of sources (left), by StyleRig.")
+    report.picture(
+        results.pictures["style mixing"],
+        f"The same by style mixing with {layers} coarse layers, which turns heads about as far and changes the person with them.",
+    )
+    report.heading("Face reconstruction")
+    report.paragraph(
+        f"Mean landmark error against the landmark network over {reconstruction.codes} unseen codes: {reconstruction.mean_px:.2f} px "
+        f"(median {reconstruction.median_px:.2f}, worst tenth above {reconstruction.worst_tenth_px:.2f}; without reading the code "
+        f"{reconstruction.constant_px:.2f})."
+    )
+    report.picture(
+        results.pictures["reconstructions"],
+        "Picture, reconstruction drawn over it, and landmarks: observed (green) and reconstructed (red).",
+    )
+    report.heading("Generator")
+    report.paragraph(
+        f"Fréchet distance in the judge's features to portraits: {generator.frechet_to_portraits:.3g}; between two halves of the "
+        f"portraits, {generator.samples} pictures each: {generator.frechet_between_halves:.3g}."
+    )
+    report.table(
+        ["spread over that of portraits", "ratio"], [[name, ratio] for name, ratio in generator.spread_ratio.items()]
+    )
+    report.picture(results.pictures["samples"], "64 samples without truncation.")
+    report.heading("Settings")
+    report.table(["setting", "value"], [[name, str(value)] for name, value in settings.items()])
+    return report

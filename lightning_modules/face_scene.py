@@ -1,0 +1,54 @@
+"""The face model, camera and renderer with which a method looks at a generator's pictures."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.morphable import MorphableModel
+from models.morphable.procedural import procedural_model
+from renderers.camera import PerspectiveCamera
+from renderers.errors import InputError
+from renderers.face_renderer import FaceRenderer
+
+
+@dataclass(frozen=True)
+class FaceScene:
+    """Which face is rendered, how.
+
+    Attributes:
+        density: Density of the procedural face model's mesh, from about 3,000 (coarse) to 53,000 vertices (full; StyleRig's).
+        region: Part of the mesh that is rendered and compared with the picture; "face" leaves out what hair, clothes and the
+            mouth's inside cover.
+        primitive: "triangles", or "points" for a splat per vertex as in StyleRig.
+        focal_length: Of the camera, in image sizes: 4.0 for portraits framed like FFHQ's, more for tighter crops.
+        distance: Of the camera from the face, decimetres.
+        image_size: Pixels of the rendering; null for those of the generator. Pictures are reduced to it before they are compared.
+    """
+
+    density: Literal["coarse", "medium", "fine", "full"] = "coarse"
+    region: str = "face"
+    primitive: Literal["triangles", "points"] = "triangles"
+    focal_length: float = 4.0
+    distance: float = 10.0
+    image_size: int | None = None
+
+    @property
+    def camera(self) -> PerspectiveCamera:
+        return PerspectiveCamera(self.focal_length, self.distance)
+
+    def face_model(self) -> MorphableModel:
+        """The whole face model."""
+        return procedural_model(self.density)
+
+    def renderer(self, face_model: MorphableModel, resolution: int) -> FaceRenderer:
+        """The renderer of the region, for pictures of `resolution` pixels.
+
+        Raises:
+            InputError: for an image size above the pictures'.
+        """
+        size = self.image_size or resolution
+        if not 1 <= size <= resolution:
+            raise InputError(
+                f"expected an image_size from 1 to the generator's {resolution}, got {size}; leave it out for all pixels"
+            )
+        region = face_model.region(self.region)
+        return FaceRenderer(region, self.camera, size, self.primitive, landmark_model=face_model)

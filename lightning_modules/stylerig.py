@@ -1,0 +1,374 @@
+"""Training of RigNet on a fixed generator (StyleRig section 7): two-way cycle consistency on pairs of latent codes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from datamodules.latent_pairs import LatentPairDataModule, LatentPairs
+from lightning_modules.face_reconstruction import WEIGHTS_NAME as FACE_RECONSTRUCTION_NAME
+from lightning_modules.face_reconstruction import (
+    DifferentiableFaceReconstruction,
+    FaceReconstructionSettings,
+    optimiser_of,
+)
+from lightning_modules.face_scene import FaceScene
+from lightning_modules.frozen import freeze
+from lightning_modules.render_loss import RenderLoss, RenderLossWeights
+from lightning_modules.run_folder import folder_of
+from models.morphable import FaceParameters
+from models.observers import load_landmarker
+from models.stylegan2 import load_generator
+from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNet, preserved_components
+from renderers.errors import InputError
+
+WEIGHTS_NAME = "rignet.safetensors"
+# lambda_land of the edit and consistency losses (StyleRig, supplement). None is published for identity: ours is that of the
+# expression, which moves the same vertices.
+LANDMARK_WEIGHTS = {"rotation": 17.5, "expression": 100.0, "illumination": 7.8, "identity": 100.0}
+
+
+@dataclass(frozen=True)
+class Control:
+    """One component that the network is trained to control.
+
+    Attributes:
+        component: What an edit changes.
+        landmark: lambda_land of its edit and consistency losses; null for the component's own: as published, 17.5 for rotation,
+            100.0 for expression and 7.8 for illumination, and our 100.0 for identity, for which none is published.
+        weight: Of both losses against those of other controls, 1 for a network with one control. For the all-in-one network alone
+            the supplement gives rotation 1.0, expression 1000.0 and illumination 0.001, against the published sums.
+    """
+
+    component: Literal["rotation", "expression", "illumination", "identity"] = "rotation"
+    landmark: float | None = None
+    weight: float = 1.0
+
+    @property
+    def landmark_weight(self) -> float:
+        """lambda_land: the one given, else the component's own."""
+        return LANDMARK_WEIGHTS[self.component] if self.landmark is None else self.landmark
+
+
+@dataclass(frozen=True)
+class StyleRigSettings:
+    """How RigNet is trained.
+
+    Attributes:
+        controls: One entry for a single network, several for one network that controls several components (section 8.5): then
+            each pair gives a sample per entry, in which that component alone is changed, and each sample has the losses of
+            equation 2, L_rec among them.
+        latent: Width of each layer's latent l_i; 32 in the paper.
+        reconstruction: Weight of L_rec, 1 in the paper.
+        photometric: Weight of the photometric term, 1 in the paper.
+        normalised: Losses per pixel and per code entry, which mean the same at any resolution and for any generator; false for
+            the published sums.
+        robust, robust_landmarks: See `RenderLossWeights`; null in the paper.
+        optimiser: "adadelta" is the paper's (learning rate 0.01), "adamw" is faster.
+        learning_rate: Peak learning rate.
+        decay: Let the learning rate fall to zero along a half cosine over the run.
+        statistics_pairs: Training pairs over whose parameters F(w) the controls are normalised.
+    """
+
+    controls: list[Control] = field(default_factory=lambda: [Control()])
+    latent: int = 32
+    reconstruction: float = 1.0
+    photometric: float = 1.0
+    normalised: bool = True
+    robust: float | None = None
+    robust_landmarks: float | None = None
+    optimiser: Literal["adamw", "adadelta"] = "adamw"
+    learning_rate: float = 1e-3
+    decay: bool = True
+    statistics_pairs: int = 1000
+
+
+@dataclass(frozen=True)
+class FaceReconstructionRun:
+    """The training of a face reconstruction where none is given.
+
+    Attributes:
+        steps: Training steps.
+        batch_size: Pairs per step.
+        settings: Network, loss and optimiser.
+    """
+
+    steps: int = 1500
+    batch_size: int = 8
+    settings: FaceReconstructionSettings = FaceReconstructionSettings()
+
+
+class StyleRigLosses(nn.Module):
+    """L_edit and L_consist of one control, for codes whose parameters are to be exchanged."""
+
+    def __init__(self, control: Control, loss: RenderLoss) -> None:
+        super().__init__()
+        self.control = control
+        self.loss = loss
+
+    def forward(
+        self,
+        requested: FaceParameters,
+        own: FaceParameters,
+        achieved: FaceParameters,
+        requested_target: tuple[Tensor, Tensor],
+        own_target: tuple[Tensor, Tensor],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Both losses.
+
+        Args:
+            requested: p_v, whose component the edit takes.
+            own: p_w.
+            achieved: p_hat = F(w_hat).
+            requested_target: Target of `RenderLoss` made of I_v.
+            own_target: That made of I_w.
+        """
+        component = self.control.component
+        edit = requested.with_components_from(achieved, (component,))
+        consist = own.with_components_from(achieved, preserved_components(component))
+        return self.loss(*requested_target, edit).total, self.loss(*own_target, consist).total
+
+
+class StyleRig(LightningModule):
+    """Trains a RigNet; at the end of the fit its weights are written."""
+
+    # A face reconstruction trained here is written where all processes look for it.
+    prepare_data_per_node = False
+
+    def __init__(
+        self,
+        generator: str,
+        landmarker: str,
+        face_reconstruction: str | None,
+        scene: FaceScene = FaceScene(),
+        settings: StyleRigSettings = StyleRigSettings(),
+        face_reconstruction_run: FaceReconstructionRun = FaceReconstructionRun(),
+        weights: str | None = None,
+        output: str | None = None,
+    ) -> None:
+        """
+        Args:
+            generator: StyleGAN2 checkpoint: this project's safetensors, a StyleGAN2-ADA pickle or a rosinality file.
+            landmarker: 68-landmark network: this project's safetensors, or a folder with face-api weights.
+            face_reconstruction: Weights of F trained for this generator and scene; null trains them first, into the run's folder,
+                where they can be named for the next run.
+            scene: Face model, camera and renderer.
+            settings: Controls, losses and optimiser.
+            face_reconstruction_run: Used where face_reconstruction is null.
+            weights: Weights of a RigNet (rignet.safetensors) for the same generator, scene and controls: to test, or to start a
+                training from; null for an untrained one.
+            output: File that the trained weights go to; null for rignet.safetensors in the run's folder.
+
+        Raises:
+            InputError: for files that are missing, broken or do not fit each other.
+        """
+        super().__init__()
+        self.generator = freeze(load_generator(generator))
+        self.landmarker = freeze(load_landmarker(landmarker))
+        self.face_model = freeze(scene.face_model())
+        self.provenance = Provenance.of(self.generator, self.face_model, scene.camera)
+        self.face_reconstruction: FaceReconstruction | None = None
+        if face_reconstruction is not None:
+            self.face_reconstruction = freeze(FaceReconstruction.load(face_reconstruction, self.provenance))
+        self.rignet = self._untrained_rignet(settings) if weights is None else self._trained_rignet(weights, settings)
+        renderer = scene.renderer(self.face_model, self.generator.resolution)
+        self.losses = nn.ModuleList(
+            StyleRigLosses(control, RenderLoss(renderer, _render_weights(control, settings)))
+            for control in settings.controls
+        )
+        freeze(self.losses)
+        self.scene = scene
+        self.settings = settings
+        self.output = output
+        self._weights = weights
+        self._sources = {"generator": generator, "landmarker": landmarker}
+        self._face_reconstruction_run = face_reconstruction_run
+
+    def prepare_data(self) -> None:
+        if self.face_reconstruction is None and not self._own_face_reconstruction().exists():
+            self._train_face_reconstruction()
+
+    def setup(self, stage: str) -> None:
+        if self.face_reconstruction is None:
+            path = self._own_face_reconstruction()
+            self.face_reconstruction = freeze(FaceReconstruction.load(path, self.provenance))
+        # Weights to start from mean nothing under other statistics than their own.
+        if stage == "fit" and self._weights is None:
+            self.rignet.normalise_by(self._statistics())
+
+    def forward(
+        self, codes: Float[Tensor, "batch layers width"], parameters: Float[Tensor, "batch total"]
+    ) -> Float[Tensor, "batch layers width"]:
+        """Edited codes: see `RigNet`."""
+        return self.rignet(codes, parameters)
+
+    def training_step(self, batch: LatentPairs, batch_idx: int) -> Float[Tensor, ""]:
+        losses = self.pair_losses(batch)
+        self.log("train/loss", losses["loss"], prog_bar=True)
+        self.log_dict({f"train/{name}": value for name, value in losses.items() if name != "loss"})
+        return losses["loss"]
+
+    def validation_step(self, batch: LatentPairs, batch_idx: int) -> None:
+        losses = self.pair_losses(batch)
+        self.log_dict(
+            {f"validate/{name}": value for name, value in losses.items()}, batch_size=len(batch.w), sync_dist=True
+        )
+
+    def on_test_start(self) -> None:
+        # Training starts from a decoder of zeros, which edits nothing.
+        if not self.rignet.decoder_weight.any():
+            raise InputError(
+                "expected a trained RigNet to test, got an untrained one; add --model.weights with a rignet.safetensors or "
+                "--ckpt_path with a checkpoint"
+            )
+
+    def test_step(self, batch: LatentPairs, batch_idx: int) -> None:
+        losses = self.pair_losses(batch)
+        self.log_dict(
+            {f"test/{name}": value for name, value in losses.items()}, batch_size=len(batch.w), sync_dist=True
+        )
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        settings = self.settings
+        return optimiser_of(
+            self, list(self.rignet.parameters()), settings.optimiser, settings.learning_rate, settings.decay
+        )
+
+    def on_fit_end(self) -> None:
+        if self.trainer.is_global_zero:
+            path = Path(self.output) if self.output else folder_of(self.trainer) / WEIGHTS_NAME
+            rank_zero_info(f"RigNet written to {self.rignet.save(path, self.provenance)}")
+
+    def pair_losses(self, batch: LatentPairs) -> dict[str, Float[Tensor, ""]]:
+        """The losses of equation 2 over both directions of each pair: `loss` (L_total), `reconstruction`, and `edit` and
+        `consistency` of each control (named by it where there are several)."""
+        assert self.face_reconstruction is not None
+        if batch.image_w is None or batch.image_v is None:
+            raise InputError("expected latent pairs with images, got codes alone; set the data module's images to true")
+        # Siamese: v is edited by w's parameters as w by v's, so both are one batch, exchanged with its own halves.
+        codes = torch.cat([batch.w, batch.v])
+        own_images, own_landmarks, own = self._observe(codes, torch.cat([batch.image_w, batch.image_v]))
+        exchange = torch.arange(len(codes), device=codes.device).roll(len(batch.w))
+        requested = own[exchange]
+
+        reconstruction = self.settings.reconstruction * self._code_distance(self.rignet(codes, own.pack()), codes)
+        # The samples of a pair, one per control, share w and F(w), so that L_rec of all of them (section 8.5) is one term.
+        results = {"loss": len(self.losses) * reconstruction, "reconstruction": reconstruction}
+        for losses in self.losses:
+            assert isinstance(losses, StyleRigLosses)
+            control = losses.control
+            asked = own.with_components_from(requested, (control.component,))
+            edited = self.rignet(codes, asked.pack())
+            achieved = self.face_reconstruction.parameters_of(edited)
+            target = losses.loss.targets(own_images, own_landmarks)
+            requested_target = (target[0][exchange], target[1][exchange])
+            edit, consistency = losses(requested, own, achieved, requested_target, target)
+            suffix = f"_{control.component}" if len(self.losses) > 1 else ""
+            results[f"edit{suffix}"], results[f"consistency{suffix}"] = edit, consistency
+            results["loss"] = results["loss"] + control.weight * (edit + consistency)
+        return results
+
+    @torch.no_grad()
+    def _observe(self, codes: Tensor, images: Tensor) -> tuple[Tensor, Tensor, FaceParameters]:
+        assert self.face_reconstruction is not None
+        return images, self.landmarker(images), self.face_reconstruction.parameters_of(codes)
+
+    def _code_distance(
+        self, codes: Float[Tensor, "batch layers width"], others: Float[Tensor, "batch layers width"]
+    ) -> Float[Tensor, ""]:
+        squared = (codes - others).square().sum(dim=(1, 2))
+        if self.settings.normalised:
+            # Per entry, in units of the variance of W: generators differ in the scale of their codes.
+            squared = squared / (codes[0].numel() * self.generator.code_std.square().mean())
+        return squared.mean()
+
+    @torch.no_grad()
+    def _statistics(self) -> ParameterStatistics:
+        assert self.face_reconstruction is not None
+        recipe = self._data().recipe
+        count, size = self.settings.statistics_pairs, 250
+        indices = torch.arange(count, device=self.generator.mean_code.device).split(size)
+        pairs = (recipe.pairs(self.generator, "train", part) for part in indices)
+        network = self.face_reconstruction.to(self.generator.mean_code.device)
+        return ParameterStatistics.over(network(torch.cat([pair.w, pair.v])) for pair in pairs)
+
+    def _own_face_reconstruction(self) -> Path:
+        """Where a face reconstruction trained by this run is kept."""
+        return folder_of(self.trainer) / FACE_RECONSTRUCTION_NAME
+
+    def _untrained_rignet(self, settings: StyleRigSettings) -> RigNet:
+        rignet = RigNet(
+            self.generator.num_layers,
+            self.generator.width,
+            [control.component for control in settings.controls],
+            self.face_model.sizes,
+            settings.latent,
+        )
+        rignet.centre_encoder(self.generator.mean_code)
+        return rignet
+
+    def _trained_rignet(self, weights: str, settings: StyleRigSettings) -> RigNet:
+        rignet = RigNet.load(weights, self.provenance)
+        wanted = tuple(control.component for control in settings.controls)
+        if (rignet.components, rignet.latent) != (wanted, settings.latent):
+            raise InputError(
+                f"expected a RigNet that controls {', '.join(wanted)} with latents of {settings.latent}, {weights} controls "
+                f"{', '.join(rignet.components)} with {rignet.latent}; correct settings.controls and settings.latent"
+            )
+        return rignet.train().requires_grad_(True)
+
+    def _data(self) -> LatentPairDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, LatentPairDataModule):
+            raise InputError(
+                f"expected a LatentPairDataModule to train StyleRig on, got {type(data).__name__}; name it in the config"
+            )
+        return data
+
+    def _train_face_reconstruction(self) -> None:
+        if self.trainer.world_size > 1:
+            raise InputError(
+                "expected a trained face_reconstruction for a run of several processes, got null; train it first by "
+                "'lightning fit --config configs/demo/face_reconstruction.yaml' and name its weights"
+            )
+        run = self._face_reconstruction_run
+        rank_zero_info(f"no face reconstruction given: training one for this generator, {run.steps} steps")
+        module = DifferentiableFaceReconstruction(
+            **self._sources, scene=self.scene, settings=run.settings, output=str(self._own_face_reconstruction())
+        )
+        recipe = self._data().recipe
+        data = LatentPairDataModule(
+            batch_size=run.batch_size,
+            train_pairs=run.steps * run.batch_size,
+            max_latents=recipe.max_latents,
+            truncation=recipe.truncation,
+            seed=recipe.seed,
+        )
+        device = self.trainer.strategy.root_device
+        bar = self.trainer.progress_bar_callback
+        Trainer(
+            max_steps=run.steps,
+            max_epochs=-1,
+            accelerator=device.type,
+            devices=1 if device.index is None else [device.index],
+            precision=self.trainer.precision,
+            logger=False,
+            callbacks=[] if bar is None else [type(bar)()],
+            enable_progress_bar=bar is not None,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            default_root_dir=self.trainer.default_root_dir,
+        ).fit(module, data)
+
+
+def _render_weights(control: Control, settings: StyleRigSettings) -> RenderLossWeights:
+    return RenderLossWeights(
+        control.landmark_weight, settings.photometric, settings.normalised, settings.robust, settings.robust_landmarks
+    )

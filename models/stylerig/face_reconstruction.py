@@ -1,0 +1,123 @@
+"""Differentiable face reconstruction F: latent code to face parameters (StyleRig section 6)."""
+
+import math
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.morphable import COMPONENTS, FaceParameters, ParameterSizes
+from models.stylerig.provenance import Provenance
+from models.weights import build_from, fill, load_weights, save_weights
+from renderers.errors import InputError
+
+KIND = "face-reconstruction"
+
+# How far an output of one moves each component: about its standard deviation over portrait photos, in radians, spherical-harmonic
+# coefficients and decimetres (expression: between blendshapes and coefficients in deviations). Our choice: the paper gives none.
+_SCALES = {
+    "identity": 1.0,
+    "expression": 0.5,
+    "reflectance": 1.0,
+    "rotation": 0.3,
+    "illumination": 0.1,
+    "translation": 0.3,
+}
+# The last layer starts this much below the usual initialisation, so that training starts near the mean face.
+_OUTPUT_GAIN = 0.01
+
+
+class FaceReconstruction(nn.Module):
+    """Three-layer MLP with ELU after each intermediate layer, from the flattened W+ code to the packed face parameters.
+
+    Codes are whitened by the generator's mean and standard deviation first, an affine map that the first layer could learn.
+    Outputs are scaled per component so that one learning rate fits all; zero output is the mean face, frontal, under the
+    frontal light that the illumination convention puts at zero coefficients.
+
+    Args:
+        num_layers: Layers of a code.
+        width: Width of a code.
+        sizes: Sizes of the face model.
+        hidden: Width of both intermediate layers; the paper leaves it open.
+    """
+
+    code_mean: Tensor
+    code_std: Tensor
+    output_scale: Tensor
+
+    def __init__(
+        self, num_layers: int, width: int, sizes: ParameterSizes = ParameterSizes(), hidden: int = 512
+    ) -> None:
+        super().__init__()
+        self.num_layers, self.width, self.sizes, self.hidden = num_layers, width, sizes, hidden
+        self.net = nn.Sequential(
+            nn.Linear(num_layers * width, hidden),
+            nn.ELU(),
+            nn.Linear(hidden, hidden),
+            nn.ELU(),
+            nn.Linear(hidden, sizes.total),
+        )
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=_OUTPUT_GAIN / math.sqrt(hidden))
+        nn.init.zeros_(last.bias)
+        self.register_buffer("code_mean", torch.zeros(width))
+        self.register_buffer("code_std", torch.ones(width))
+        scales = [torch.full((getattr(sizes, name),), _SCALES[name]) for name in COMPONENTS]
+        # Kept with the weights: they mean nothing under other scales.
+        self.register_buffer("output_scale", torch.cat(scales))
+
+    def whiten_by(self, mean: Float[Tensor, " width"], std: Float[Tensor, " width"]) -> None:
+        """Set the statistics by which codes are whitened, those of W of the generator."""
+        self.code_mean.copy_(mean)
+        # A dimension that hardly varies must not be blown up.
+        self.code_std.copy_(std.clamp_min(0.01 * float(std.max())))
+
+    def forward(self, codes: Float[Tensor, "batch layers width"]) -> Float[Tensor, "batch total"]:
+        """Packed face parameters of codes.
+
+        Raises:
+            InputError: for codes of another generator's size.
+        """
+        if codes.shape[1:] != (self.num_layers, self.width):
+            raise InputError(
+                f"expected codes of shape (batch, {self.num_layers}, {self.width}), got {tuple(codes.shape)}; "
+                "use the generator that the face reconstruction was trained for"
+            )
+        return self.net(((codes - self.code_mean) / self.code_std).flatten(1)) * self.output_scale
+
+    def parameters_of(self, codes: Float[Tensor, "batch layers width"]) -> FaceParameters:
+        """As `forward`, unpacked."""
+        return FaceParameters.unpack(self(codes), self.sizes)
+
+    def save(self, path: str | Path, provenance: Provenance) -> Path:
+        """Write the weights with what they were trained for."""
+        config = {
+            "num_layers": self.num_layers,
+            "width": self.width,
+            "hidden": self.hidden,
+            "sizes": _sizes_config(self.sizes),
+            "provenance": provenance.to_config(),
+        }
+        return save_weights(path, self.state_dict(), KIND, config)
+
+    @classmethod
+    def load(cls, path: str | Path, present: Provenance) -> "FaceReconstruction":
+        """Read weights, check that they were trained for the generator, face model and camera at hand, and freeze them.
+
+        Raises:
+            InputError: for a missing or broken file, another kind of network, or one trained for something else.
+        """
+        state, config = load_weights(path, KIND)
+        build_from(path, lambda: Provenance.from_config(config["provenance"])).check(present, str(path))
+        network = build_from(
+            path,
+            lambda: cls(config["num_layers"], config["width"], ParameterSizes(**config["sizes"]), config["hidden"]),
+        )
+        fill(network, state, path)
+        return network.eval().requires_grad_(False)
+
+
+def _sizes_config(sizes: ParameterSizes) -> dict[str, int]:
+    return {"identity": sizes.identity, "expression": sizes.expression, "reflectance": sizes.reflectance}

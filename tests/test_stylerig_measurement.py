@@ -1,0 +1,207 @@
+"""The measurements of the demo against worlds in which every figure is known."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluation import stylerig_report
+from evaluation.rasterizer_benchmark import RasterizerMeasurement
+from evaluation.stylerig_edits import (
+    JudgeReader,
+    LandmarkReader,
+    PoseReading,
+    TransferMeasurement,
+    _changes_at,
+    measure_rotation_edits,
+)
+from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
+from evaluation.stylerig_report import GeneratorMeasurement, measure_generator, targets_of
+from models.observers import Judge, JudgeReading
+from models.stylegan2 import Generator
+from models.stylerig import FaceReconstruction
+from renderers.face_renderer import FaceRenderer
+
+LAYERS = 3
+
+
+class CodeGenerator(Generator):
+    """Pictures that hold a code's numbers: pixel (i, j) of every channel is number j of layer i."""
+
+    num_layers, width, resolution, z_dim = LAYERS, LAYERS, LAYERS, LAYERS
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.mean_code = torch.zeros(LAYERS)
+
+    def synthesize(self, codes: Tensor) -> Tensor:
+        return codes[:, None].expand(-1, 3, -1, -1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.synthesize((0.1 * z)[:, None].expand(-1, LAYERS, -1))
+
+
+class YawReader(LandmarkReader):
+    """Yaw is the sum of the layers' first numbers; what should stay is the sum of their second ones."""
+
+    def __init__(self) -> None:
+        self.seen = torch.zeros(0)
+
+    def read(self, images: Tensor) -> PoseReading:
+        yaw = images[:, 0, :, 0].sum(dim=1)
+        self.seen = images
+        return PoseReading(torch.stack([images[:, 0, :, 1].sum(dim=1), yaw, torch.zeros_like(yaw)], dim=1))
+
+    def changes(self, before: PoseReading, after: PoseReading) -> dict[str, Tensor]:
+        return {"kept": (after.rotation - before.rotation)[:, 0].abs()}
+
+
+def pairs() -> tuple[Tensor, Tensor]:
+    """Yaw 0 asked to be 0.6, of which the layers give 0.3, 0.2 and 0.1; each layer of v moves what should stay by 0.001."""
+    w, v = torch.zeros(4, LAYERS, LAYERS), torch.zeros(4, LAYERS, LAYERS)
+    v[:, :, 0] = torch.tensor([0.3, 0.2, 0.1])
+    v[:, :, 1] = 0.001
+    return w, v
+
+
+def turned(share: float, kept: float = 0.0) -> object:
+    def transfer(codes: Tensor, sources: Tensor) -> Tensor:
+        edited = codes.clone()
+        edited[:, :, 0] = codes[:, :, 0] + share * (sources - codes)[:, :, 0]
+        edited[:, 0, 1] += kept
+        return edited
+
+    return transfer
+
+
+def test_rotation_edits_have_known_figures() -> None:
+    """Three quarters of the way: between one and two layers, which leave 0.3 and 0.1 of 0.6, at 0.15."""
+    result = measure_rotation_edits(CodeGenerator(), turned(0.75, 0.0005), YawReader(), *pairs(), batch_size=3)
+    assert result.pairs == 4 and list(result.mixing) == [1, 2]
+    assert result.unedited.axis_error_deg["yaw"] == pytest.approx(math.degrees(0.6), rel=1e-4)
+    assert result.error_ratio == pytest.approx(0.25, rel=1e-2)
+    assert result.yaw_slope == pytest.approx(0.75, rel=1e-4)
+    # Style mixing: 0.001 at an error of 0.3 and 0.002 at 0.1, so 0.00175 at 0.15.
+    assert result.change_ratio["kept"] == pytest.approx(0.0005 / 0.00175, rel=1e-2)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5])
+def test_edits_no_better_than_none_are_reported(share: float) -> None:
+    """One layer of style mixing beats them already, so that no change at all would have done as well."""
+    result = measure_rotation_edits(CodeGenerator(), turned(share, 0.01), YawReader(), *pairs())
+    assert result.error_ratio == pytest.approx(1 - share, rel=1e-2) and result.yaw_slope == pytest.approx(share, abs=1e-5)
+    assert result.change_ratio["kept"] == math.inf
+
+
+def test_pairs_that_ask_for_nothing_are_reported() -> None:
+    w = pairs()[0]
+    result = measure_rotation_edits(CodeGenerator(), turned(1.0), YawReader(), w, w)
+    assert result.error_ratio == math.inf and math.isnan(result.yaw_slope)
+
+
+def test_pictures_are_read_within_their_range() -> None:
+    reader = YawReader()
+    measure_rotation_edits(CodeGenerator(), turned(1.0), reader, *(9 * codes for codes in pairs()))
+    assert reader.seen.max() <= 1
+
+
+def test_changes_are_interpolated_between_the_last_two_steps() -> None:
+    steps = [TransferMeasurement(error, {}, {"x": change}) for error, change in ((30.0, 0.0), (20.0, 1.0), (10.0, 3.0))]
+    assert _changes_at(15.0, steps) == {"x": 2.0}
+    assert _changes_at(40.0, steps) == {"x": 1.0} and _changes_at(1.0, steps) == {"x": 3.0}
+    assert _changes_at(20.0, [steps[1], steps[1]]) == {"x": 1.0}
+
+
+class Points(nn.Module):
+    """68 points, all at the numbers (0, 0) and (0, 1) of the picture's first layer."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, 0, :1, :2].expand(-1, 68, -1)
+
+
+class FixedRenderer(FaceRenderer):
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.image_size = (1, 1)  # a third of the pictures'
+
+    def project_landmarks(self, parameters: Tensor) -> Tensor:
+        return parameters[:, None, :2].expand(-1, 68, -1)
+
+
+class OffsetReconstruction(FaceReconstruction):
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def parameters_of(self, codes: Tensor) -> Tensor:
+        return codes[:, 0] / 3 + torch.tensor([0.1, 0.0, 0.0])
+
+
+def test_reconstruction_has_known_figures() -> None:
+    """Points off by 0.1 px of the rendering, which is 0.3 px of the picture; observed ones at 0 and 1 px, half a pixel off their mean."""
+    codes = torch.zeros(10, LAYERS, LAYERS)
+    codes[::2, 0, 0] = 1
+    result = measure_reconstruction(
+        CodeGenerator(), Points(), OffsetReconstruction(), FixedRenderer(), codes, batch_size=4
+    )
+    assert result.codes == 10 and result.mean_px == pytest.approx(0.3, rel=1e-4)
+    assert result.median_px == pytest.approx(0.3, rel=1e-4) and result.worst_tenth_px == pytest.approx(0.3, rel=1e-4)
+    assert result.mean_px_at_64 == pytest.approx(0.3 * 64 / LAYERS, rel=1e-4)
+    assert result.constant_px == pytest.approx(0.5, rel=1e-4)
+
+
+class MeanJudge(Judge):
+    """Reads the first row of a picture as everything."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, images: Tensor) -> JudgeReading:
+        row = images[:, 0, 0]
+        light = row.repeat(1, 9)
+        return JudgeReading(row, row, light, row, row, row)
+
+    def component_spread(self, component: str) -> Tensor:
+        return torch.ones(27 if component == "illumination" else LAYERS)
+
+
+def test_generator_has_known_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Portraits drawn as the generator's samples, but twice as far from grey: half the spread, and a distance that follows."""
+
+    class Portraits:
+        def to(self, device: torch.device) -> "Portraits":
+            return self
+
+        def latents(self, people: Tensor, shots: Tensor, seed: int) -> Tensor:
+            return torch.randn(len(people), LAYERS, generator=torch.Generator().manual_seed(7))
+
+        def render(self, latents: Tensor, size: int) -> object:
+            images = CodeGenerator().synthesize((0.2 * latents)[:, None].expand(-1, LAYERS, -1))
+            return type("Shot", (), {"image": images})
+
+    monkeypatch.setattr(stylerig_report, "PortraitSampler", Portraits)
+    result = measure_generator(CodeGenerator(), MeanJudge(), 2000)
+    assert result.samples == 2000
+    for name in ("yaw", "pitch", "expression", "illumination"):
+        assert result.spread_ratio[name] == pytest.approx(0.5, rel=0.05)
+    # Three independent numbers with deviations 0.1 and 0.2: 3 (0.2 - 0.1)^2.
+    assert result.frechet_to_portraits == pytest.approx(0.03, rel=0.1)
+    assert result.frechet_between_halves < 0.001
+
+
+def test_targets_hold_every_figure() -> None:
+    edits = measure_rotation_edits(CodeGenerator(), turned(0.75, 0.0005), YawReader(), *pairs())
+    rasterizer = RasterizerMeasurement(None, "no picture", 52000, 256, 25.0, 60.0, 2)
+    generator = GeneratorMeasurement(10, 1.0, 0.5, dict.fromkeys(("yaw", "pitch", "expression", "illumination"), 0.9))
+    targets = targets_of(rasterizer, generator, ReconstructionMeasurement(10, 1.0, 1.0, 1.0, 1.0, 3.0), edits)
+    outcomes = [target.outcome for target in targets]
+    assert outcomes[:3] == ["not measured", "not reached", "reached"] and set(outcomes[3:]) == {"reached"}
+    assert len(targets) == 10
+
+
+def test_judge_reader_names_what_should_stay() -> None:
+    before, after = MeanJudge()(torch.zeros(2, 3, LAYERS, LAYERS)), MeanJudge()(torch.full((2, 3, LAYERS, LAYERS), 0.5))
+    changes = JudgeReader(MeanJudge()).changes(before, after)
+    assert {name: change.tolist() for name, change in changes.items()} == {
+        name: pytest.approx([0.5, 0.5]) for name in ("expression", "illumination", "identity")
+    }

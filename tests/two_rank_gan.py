@@ -1,0 +1,52 @@
+"""A StyleGAN2 trained by two processes: `python -m tests.two_rank_gan FOLDER` writes the parameters of each to FOLDER/rank{0,1}.pt.
+
+A program of its own, because Lightning starts the second process with the words of the first.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from pytorch_lightning import LightningDataModule, Trainer
+
+from datamodules.loading import RankSampler, ResumableLoader
+from lightning_modules.stylegan2 import StyleGAN2
+from lightning_modules.warm_start import WarmStart
+from models.stylegan2 import Discriminator, Generator
+from tests.test_stylegan2_training import Portraits, Z
+
+
+class SharedPortraits(LightningDataModule):
+    """32 portraits, half of them for each rank."""
+
+    def train_dataloader(self) -> ResumableLoader:
+        assert self.trainer is not None
+        sampler = RankSampler(32, self.trainer.world_size, self.trainer.global_rank, drop_uneven=True, shuffle_seed=0)
+        return ResumableLoader(Portraits(32), sampler, batch_size=8)
+
+
+def main(folder: Path) -> None:
+    """Train two adversarial steps after the scaling of a warm start."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    warm_start = WarmStart(transition_images=1000, importance_images=8)
+    networks = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2), Discriminator([8, 6])
+    model = StyleGAN2(*networks, r1_interval=1, path_length_weight=2.0, warm_start=warm_start, total_images=32)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_find_unused_parameters_true",
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(model, SharedPortraits())
+    contents = {"images_seen": int(model.images_seen), "parameters": dict(model.named_parameters())}
+    torch.save(contents, folder / f"rank{trainer.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
