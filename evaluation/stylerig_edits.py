@@ -179,10 +179,10 @@ def measure_rotation_edits(
         return type(readings[0])(*(torch.cat(values) for values in zip(*readings, strict=True)))
 
     own, source, edited = read(w), read(v), read(transfer(w, v))
-    unedited_result, edited_result = _compare(reader, own, own, source), _compare(reader, edited, own, source)
+    unedited_result, edited_result = compare_readings(reader, own, own, source), compare_readings(reader, edited, own, source)
     mixing: dict[int, TransferMeasurement] = {}
     for count in range(1, generator.num_layers + 1):
-        mixing[count] = _compare(reader, read(coarse_layers_of(count)(w, v)), own, source)
+        mixing[count] = compare_readings(reader, read(coarse_layers_of(count)(w, v)), own, source)
         if mixing[count].rotation_error_deg <= edited_result.rotation_error_deg:
             break
     asked, achieved = (source.rotation - own.rotation)[:, 1], (edited.rotation - own.rotation)[:, 1]
@@ -199,7 +199,8 @@ def measure_rotation_edits(
     )
 
 
-def _compare(reader: Reader, result: Reading, own: Reading, source: Reading) -> TransferMeasurement:
+def compare_readings(reader: Reader, result: Reading, own: Reading, source: Reading) -> TransferMeasurement:
+    """What a result shows against what it was made of (`own`) and the pose that it was asked (`source`)."""
     angles = rotation_distance(result.rotation, source.rotation).rad2deg()
     axes = (result.rotation - source.rotation).rad2deg().abs().median(dim=0).values.tolist()
     changes = {name: float(change.median()) for name, change in reader.changes(own, result).items()}

@@ -16,7 +16,13 @@ from evaluation.distributions import spread_ratios
 from evaluation.frechet import frechet_distance, frechet_distance_of_halves
 from evaluation.rasterizer_benchmark import RasterizerMeasurement, measure_rasterizer
 from evaluation.report import Report
-from evaluation.stylerig_edits import JudgeReader, RotationEditMeasurement, measure_rotation_edits, transfer_by
+from evaluation.stylerig_edits import (
+    JudgeReader,
+    RotationEditMeasurement,
+    TransferMeasurement,
+    measure_rotation_edits,
+    transfer_by,
+)
 from evaluation.stylerig_pictures import (
     mixing_grid,
     reconstruction_overlays,
@@ -25,6 +31,7 @@ from evaluation.stylerig_pictures import (
     yaw_sweep,
 )
 from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
+from evaluation.true_turns import measure_true_turns
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNet
@@ -161,6 +168,7 @@ class DemoResults:
     generator: GeneratorMeasurement
     reconstruction: ReconstructionMeasurement
     edits: RotationEditMeasurement
+    true_turns: TransferMeasurement
     pictures: dict[str, Image.Image]
 
     @property
@@ -176,6 +184,7 @@ class DemoResults:
             "generator": asdict(self.generator),
             "face_reconstruction": asdict(self.reconstruction),
             "pose_edits": self.edits.as_dict(),
+            "true_turns_of_portraits": asdict(self.true_turns),
         }
 
 
@@ -214,8 +223,12 @@ def measure_demo(
     announce(f"editing {pairs} unseen pairs")
     transfer = transfer_by(networks.rignet, networks.face_reconstruction)
     edits = measure_rotation_edits(generator, transfer, JudgeReader(networks.judge), unseen.w[:pairs], unseen.v[:pairs])
+    announce(f"turning {portraits} portraits in truth")
+    sampler = PortraitSampler().to(device)
+    true_turns = measure_true_turns(networks.judge, sampler, portraits, generator.resolution, PORTRAIT_SEED + 1)
     announce("drawing")
-    return DemoResults(rasterizer, quality, reconstruction, edits, _pictures(networks, codes, max(edits.mixing)))
+    pictures = _pictures(networks, codes, max(edits.mixing))
+    return DemoResults(rasterizer, quality, reconstruction, edits, true_turns, pictures)
 
 
 def _pictures(
@@ -270,10 +283,13 @@ def write_report(results: DemoResults, settings: dict[str, Any]) -> Report:
     report.heading("Pose edits")
     report.paragraph(
         f"The pose of v is asked of w, for {edits.pairs} unseen pairs. Changes of what should stay are root mean squares in units "
-        f"of each coefficient's spread over portraits; all values are medians. Yaw achieved per yaw asked: {edits.yaw_slope:.2f}."
+        f"of each coefficient's spread over portraits; all values are medians. Yaw achieved per yaw asked: {edits.yaw_slope:.2f}. "
+        "The last row is a perfect edit of portraits: "
+        "what the judge reads there is its own error, the least that any method can show."
     )
     steps = [("unedited", edits.unedited), ("StyleRig", edits.edited)]
     steps += [(f"style mixing, {count} coarse layers", value) for count, value in edits.mixing.items()]
+    steps += [("portraits drawn again in another's pose", results.true_turns)]
     kept = list(edits.edited.changes)
     table: list[list[str | float | bool]] = [
         [

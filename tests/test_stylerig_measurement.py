@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from datamodules.portraits import PortraitSampler
 from evaluation import stylerig_report
 from evaluation.rasterizer_benchmark import RasterizerMeasurement
 from evaluation.stylerig_edits import (
@@ -18,6 +19,7 @@ from evaluation.stylerig_edits import (
 )
 from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
 from evaluation.stylerig_report import GeneratorMeasurement, measure_generator, targets_of
+from evaluation.true_turns import measure_true_turns, turned_latents
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction
@@ -205,3 +207,18 @@ def test_judge_reader_names_what_should_stay() -> None:
     assert {name: change.tolist() for name, change in changes.items()} == {
         name: pytest.approx([0.5, 0.5]) for name in ("expression", "illumination", "identity")
     }
+
+
+def test_true_turns_change_the_rotation_alone() -> None:
+    layout = PortraitSampler("coarse").layout
+    own, source = torch.zeros(2, layout.total), torch.ones(2, layout.total)
+    changed = turned_latents(layout, own, source).bool()
+    part = layout.slices["rotation"]
+    assert changed[:, part].all() and changed.sum() == 2 * (part.stop - part.start)
+
+
+def test_true_turns_are_read_against_the_poses_that_were_asked() -> None:
+    torch.manual_seed(0)
+    result = measure_true_turns(Judge().eval(), PortraitSampler("coarse"), pairs=2, image_size=16, seed=3)
+    assert set(result.changes) == {"expression", "illumination", "identity"}
+    assert all(0 < change < math.inf for change in result.changes.values()) and result.rotation_error_deg >= 0
