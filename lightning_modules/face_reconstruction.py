@@ -39,7 +39,7 @@ class FaceReconstructionSettings:
             (loss.normalised false) multiply it by the number of pixels that the face covers.
         expression_deviation: Standard deviation of the expression coefficients, in which the regulariser counts them: 1 for models
             such as Basel's, whose coefficients are in standard deviations; blendshape coefficients of portraits spread by about 0.2.
-        optimiser: "adamw" is fast, "adadelta" is the paper's (learning rate 0.01).
+        optimiser: "adadelta" is the paper's (learning rate 0.01); the two were not compared.
         learning_rate: Peak learning rate.
         decay: Let the learning rate fall to zero along a half cosine over the run.
         landmark_steps: So many first steps look at landmarks only, until faces overlap and colours can be compared.

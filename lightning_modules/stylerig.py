@@ -70,7 +70,7 @@ class StyleRigSettings:
         normalised: Losses per pixel and per code entry, which mean the same at any resolution and for any generator; false for
             the published sums.
         robust, robust_landmarks: See `RenderLossWeights`; null in the paper.
-        optimiser: "adadelta" is the paper's (learning rate 0.01), "adamw" is faster.
+        optimiser: "adadelta" is the paper's (learning rate 0.01); the two were not compared.
         learning_rate: Peak learning rate.
         decay: Let the learning rate fall to zero along a half cosine over the run.
         statistics_pairs: Training pairs over whose parameters F(w) the controls are normalised.
