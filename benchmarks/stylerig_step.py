@@ -46,7 +46,7 @@ def main() -> None:
     rig = StyleRig(generator, options.landmarker or model["landmarker"], None, FaceScene(**model["scene"]))
     # Untrained: the work is the same.
     sizes = rig.face_model.sizes
-    rig.face_reconstruction = FaceReconstruction(rig.generator.num_layers, rig.generator.width, sizes).requires_grad_(
+    rig.face_reconstruction = FaceReconstruction(rig.generator.num_layers, rig.generator.w_dim, sizes).requires_grad_(
         False
     )
     recipe, indices = PairRecipe(0), torch.arange(options.batch)

@@ -30,13 +30,13 @@ class CodeGenerator(Protocol):
     # statically, where a module's buffers are not found.
     if TYPE_CHECKING:
         num_layers: int
-        width: int
+        w_dim: int
         z_dim: int
-        mean_code: Tensor
+        mean_w: Tensor
 
-    def map(self, z: Tensor) -> Tensor: ...
+    def mapping(self, z: Tensor) -> Tensor: ...
 
-    def synthesize(self, codes: Tensor, noise: Literal["const", "random", "none"] = "const") -> Tensor: ...
+    def synthesis(self, codes: Tensor, noise: Literal["const", "random", "none"] = "const") -> Tensor: ...
 
 
 class LatentPairs(NamedTuple):
@@ -44,8 +44,8 @@ class LatentPairs(NamedTuple):
 
     Attributes:
         indices: (batch,) int64, index of each pair in its split.
-        w: (batch, layers, width) codes.
-        v: (batch, layers, width) codes, independent of `w`.
+        w: (batch, layers, w_dim) codes.
+        v: (batch, layers, w_dim) codes, independent of `w`.
         image_w: (batch, 3, size, size) images of `w` in [-1, 1], or None where images were not asked for.
         image_v: Likewise of `v`.
     """
@@ -99,16 +99,16 @@ class PairRecipe:
         if not images:
             return LatentPairs(indices, w, v)
         # Clamped as every picture that is shown, stored or measured: what observers see and losses compare with is the same.
-        image_w, image_v = generator.synthesize(codes, noise="const").clamp(-1, 1).chunk(2)
+        image_w, image_v = generator.synthesis(codes, noise="const").clamp(-1, 1).chunk(2)
         return LatentPairs(indices, w, v, image_w, image_v)
 
     def _codes(self, generator: CodeGenerator, keys: Int[Tensor, " codes"]) -> Float[Tensor, "codes layers width"]:
         limit = min(self.max_latents, generator.num_layers)
-        z = normal(keys, limit * generator.z_dim).to(generator.mean_code.dtype)
-        latents = generator.map(z.reshape(-1, generator.z_dim)).reshape(len(keys), limit, generator.width)
+        z = normal(keys, limit * generator.z_dim).to(generator.mean_w.dtype)
+        latents = generator.mapping(z.reshape(-1, generator.z_dim)).reshape(len(keys), limit, generator.w_dim)
         source = mixing_sources(keys, generator.num_layers, limit)
-        codes = latents.gather(1, source[..., None].expand(-1, -1, generator.width))
-        return codes if self.truncation is None else generator.mean_code.lerp(codes, self.truncation)
+        codes = latents.gather(1, source[..., None].expand(-1, -1, generator.w_dim))
+        return codes if self.truncation is None else generator.mean_w.lerp(codes, self.truncation)
 
 
 def mixing_sources(keys: Int[Tensor, " codes"], num_layers: int, max_latents: int) -> Int[Tensor, "codes {num_layers}"]:

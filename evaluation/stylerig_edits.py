@@ -175,7 +175,7 @@ def measure_rotation_edits(
     """
 
     def read(codes: Tensor) -> Reading:
-        readings = [reader.read(generator.synthesize(part).clamp(-1, 1)) for part in codes.split(batch_size)]
+        readings = [reader.read(generator.synthesis(part).clamp(-1, 1)) for part in codes.split(batch_size)]
         return type(readings[0])(*(torch.cat(values) for values in zip(*readings, strict=True)))
 
     own, source, edited = read(w), read(v), read(transfer(w, v))

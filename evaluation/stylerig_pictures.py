@@ -30,7 +30,7 @@ def reconstruction_overlays(
     codes: Float[Tensor, "codes layers width"],
 ) -> Image.Image:
     """Columns: code; rows: its picture, the reconstructed face over it, and observed (green) and reconstructed (red) landmarks."""
-    images = generator.synthesize(codes).clamp(-1, 1)
+    images = generator.synthesis(codes).clamp(-1, 1)
     parameters = network.parameters_of(codes)
     render = renderer(parameters)
     observed = landmarks_66(landmarker(images)) * (_SIZE / images.shape[-1])
@@ -55,13 +55,13 @@ def yaw_sweep(
     degrees: Sequence[float],
 ) -> Image.Image:
     """Rows: codes; columns: the code itself, then the same at absolute yaw angles, pitch and roll as reconstructed."""
-    rows = [[to_picture(image, _SIZE)] for image in generator.synthesize(codes)]
+    rows = [[to_picture(image, _SIZE)] for image in generator.synthesis(codes)]
     rotation = face_reconstruction.parameters_of(codes).rotation
     for angle in degrees:
         asked = rotation.clone()
         asked[:, 1] = math.radians(angle)
         edited = with_rotation(rignet, face_reconstruction, codes, asked)
-        for row, image in zip(rows, generator.synthesize(edited), strict=True):
+        for row, image in zip(rows, generator.synthesis(edited), strict=True):
             row.append(to_picture(image, _SIZE))
     return picture_grid(rows, column_labels=["unedited", *(f"yaw {angle:+.0f} deg" for angle in degrees)])
 
@@ -74,12 +74,12 @@ def mixing_grid(
     sources: Float[Tensor, "sources layers width"],
 ) -> Image.Image:
     """Columns: targets; rows: sources; each cell is a target with the component of a source (Fig. 5)."""
-    top: list[Image.Image | None] = [None, *(to_picture(image, _SIZE) for image in generator.synthesize(targets))]
+    top: list[Image.Image | None] = [None, *(to_picture(image, _SIZE) for image in generator.synthesis(targets))]
     rows = [top]
-    for index, image in enumerate(generator.synthesize(sources)):
+    for index, image in enumerate(generator.synthesis(sources)):
         edited = transfer(targets, sources[index : index + 1].expand_as(targets))
         rows.append(
-            [to_picture(image, _SIZE), *(to_picture(picture, _SIZE) for picture in generator.synthesize(edited))]
+            [to_picture(image, _SIZE), *(to_picture(picture, _SIZE) for picture in generator.synthesis(edited))]
         )
     return picture_grid(rows, row_labels=["targets", *(f"source {i + 1}" for i in range(len(sources)))])
 
@@ -97,7 +97,7 @@ def style_mixing_grid(
 @torch.no_grad()
 def sample_grid(generator: Generator, codes: Float[Tensor, "codes layers width"], columns: int = 8) -> Image.Image:
     """Pictures of codes, row by row."""
-    pictures = [to_picture(image, generator.resolution) for image in generator.synthesize(codes)]
+    pictures = [to_picture(image, generator.resolution) for image in generator.synthesis(codes)]
     return picture_grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
 
 

@@ -54,7 +54,7 @@ def measure_reconstruction(
     scale = generator.resolution / renderer.image_size[1]
     observed, projected = [], []
     for part in codes.split(batch_size):
-        observed.append(landmarks_66(landmarker(generator.synthesize(part).clamp(-1, 1))))
+        observed.append(landmarks_66(landmarker(generator.synthesis(part).clamp(-1, 1))))
         projected.append(landmarks_66(renderer.project_landmarks(network.parameters_of(part))) * scale)
     seen, found = torch.cat(observed), torch.cat(projected)
     errors = (seen - found).norm(dim=2).mean(dim=1)

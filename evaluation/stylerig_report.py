@@ -111,7 +111,7 @@ def measure_generator(
     generator: Generator, judge: Judge, samples: int, seed: int = 0, batch_size: int = 50
 ) -> GeneratorMeasurement:
     """Compare a generator's samples (plain, untruncated, unmixed) with as many and twice as many fresh portraits."""
-    device = generator.mean_code.device
+    device = generator.mean_w.device
     rng = torch.Generator().manual_seed(seed)
     latents = torch.randn(samples, generator.z_dim, generator=rng).to(device)
     generated = _read_all(judge, [generator(part).clamp(-1, 1) for part in latents.split(batch_size)])
@@ -207,7 +207,7 @@ def measure_demo(
         portraits: Samples of the generator, and half of the portraits that they are compared with.
         announce: Told what is being done.
     """
-    generator, device = networks.generator, networks.generator.mean_code.device
+    generator, device = networks.generator, networks.generator.mean_w.device
     unseen = recipe.pairs(
         generator, "test", torch.arange(max(pairs, math.ceil(reconstruction_codes / 2)), device=device)
     )
@@ -237,7 +237,7 @@ def _pictures(
     generator = networks.generator
     # Plain codes for samples, as the generator was trained; mixed ones, as the rig was trained, elsewhere.
     rng = torch.Generator().manual_seed(1)
-    plain = generator.broadcast(generator.map(torch.randn(64, generator.z_dim, generator=rng).to(codes.device)))
+    plain = generator.broadcast(generator.mapping(torch.randn(64, generator.z_dim, generator=rng).to(codes.device)))
     # Faces that look to the sides make sources that show what a transfer of the pose does.
     yaw = networks.face_reconstruction.parameters_of(plain).rotation[:, 1]
     order = yaw.argsort()

@@ -104,9 +104,9 @@ class DifferentiableFaceReconstruction(LightningModule):
         self.landmark_loss = freeze(RenderLoss(self.loss.renderer, warm_up))
         self.provenance = Provenance.of(self.generator, self.face_model, scene.camera)
         self.network = FaceReconstruction(
-            self.generator.num_layers, self.generator.width, self.face_model.sizes, settings.hidden
+            self.generator.num_layers, self.generator.w_dim, self.face_model.sizes, settings.hidden
         )
-        self.network.whiten_by(self.generator.mean_code, self.generator.code_std)
+        self.network.whiten_by(self.generator.mean_w, self.generator.std_w)
         self.settings = settings
         self.output = output
         self._trained = False

@@ -214,7 +214,7 @@ class StyleGAN2(LightningModule):
     def sample_codes(self, count: int, rng: torch.Generator) -> Float[Tensor, "batch layers width"]:
         """W+ codes of training samples: two codes mixed at a random layer with the mixing probability, one otherwise."""
         z = torch.randn(2 * count, self.generator.z_dim, generator=rng, device=self.device)
-        codes = self.generator.map(z).unflatten(0, (count, 2))
+        codes = self.generator.mapping(z).unflatten(0, (count, 2))
         cuts = random_crossovers(count, self.generator.num_layers, self.mixing_probability, rng, self.device)
         return mix(codes, cuts, self.generator.num_layers)
 
@@ -230,9 +230,9 @@ class StyleGAN2(LightningModule):
             save_image(
                 to_unit(images).clamp(0, 1), folder / "samples" / f"{int(self.images_seen):09d}.png", nrow=8, padding=0
             )
-            mean, deviation = code_statistics(self.average.map, self.average.z_dim, device=self.device)
-            self.average.mean_code.copy_(mean)
-            self.average.code_std.copy_(deviation)
+            mean, deviation = code_statistics(self.average.mapping, self.average.z_dim, device=self.device)
+            self.average.mean_w.copy_(mean)
+            self.average.std_w.copy_(deviation)
             save_generator(folder / GENERATOR_FILE, self.average)
             save_discriminator(folder / DISCRIMINATOR_FILE, self.discriminator)
         # Lightning's ModelCheckpoint counts optimizer steps, of which a step of ours takes two to four: it would miss its multiples.
@@ -243,7 +243,7 @@ class StyleGAN2(LightningModule):
             mirrored = torch.rand(len(images), 1, 1, 1, generator=rng, device=self.device) < 0.5
             images = torch.where(mirrored, images.flip(3), images)
         with torch.no_grad():
-            fakes = self.generator.synthesize(self.sample_codes(len(images), rng), self.noise, rng)
+            fakes = self.generator.synthesis(self.sample_codes(len(images), rng), self.noise, rng)
         real_logits, fake_logits = self.discriminator(images), self.discriminator(fakes)
         loss = discriminator_loss(real_logits, fake_logits)
         self._step(loss, optimizer)
@@ -263,13 +263,13 @@ class StyleGAN2(LightningModule):
         weight, fraction = self.warm_start.supervision(int(self.images_seen))
         if weight > 0:
             count = max(round(len(images) * fraction), 1)
-            codes = self.generator.broadcast(self.generator.map(portrait_latents(batch, self.generator.z_dim)[:count]))
-            painted = self.generator.synthesize(codes)
+            codes = self.generator.broadcast(self.generator.mapping(portrait_latents(batch, self.generator.z_dim)[:count]))
+            painted = self.generator.synthesis(codes)
             supervised = reconstruction_loss(painted, images[:count], self.warm_start.detail)
             losses.append(weight * supervised)
             self.log("train/supervised", supervised, prog_bar=True)
         if adversarial:
-            logits = self.discriminator(self.generator.synthesize(self.sample_codes(len(images), rng), self.noise, rng))
+            logits = self.discriminator(self.generator.synthesis(self.sample_codes(len(images), rng), self.noise, rng))
             losses.append(generator_loss(logits))
             self.log("train/generator", losses[-1], prog_bar=True)
         self._step(torch.stack(losses).sum(), optimizer)

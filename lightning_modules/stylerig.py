@@ -285,7 +285,7 @@ class StyleRig(LightningModule):
         squared = (codes - others).square().sum(dim=(1, 2))
         if self.settings.normalised:
             # Per entry, in units of the variance of W: generators differ in the scale of their codes.
-            squared = squared / (codes[0].numel() * self.generator.code_std.square().mean())
+            squared = squared / (codes[0].numel() * self.generator.std_w.square().mean())
         return squared.mean()
 
     @torch.no_grad()
@@ -293,9 +293,9 @@ class StyleRig(LightningModule):
         assert self.face_reconstruction is not None
         recipe = self._data().recipe
         count, size = self.settings.statistics_pairs, 250
-        indices = torch.arange(count, device=self.generator.mean_code.device).split(size)
+        indices = torch.arange(count, device=self.generator.mean_w.device).split(size)
         pairs = (recipe.pairs(self.generator, "train", part) for part in indices)
-        network = self.face_reconstruction.to(self.generator.mean_code.device)
+        network = self.face_reconstruction.to(self.generator.mean_w.device)
         return ParameterStatistics.over(network(torch.cat([pair.w, pair.v])) for pair in pairs)
 
     def _own_face_reconstruction(self) -> Path:
@@ -305,12 +305,12 @@ class StyleRig(LightningModule):
     def _untrained_rignet(self, settings: StyleRigSettings) -> RigNet:
         rignet = RigNet(
             self.generator.num_layers,
-            self.generator.width,
+            self.generator.w_dim,
             [control.component for control in settings.controls],
             self.face_model.sizes,
             settings.latent,
         )
-        rignet.centre_encoder(self.generator.mean_code)
+        rignet.centre_encoder(self.generator.mean_w)
         return rignet
 
     def _trained_rignet(self, weights: str, settings: StyleRigSettings) -> RigNet:

@@ -28,11 +28,11 @@ def data(**settings: object) -> LatentPairDataModule:
 
 
 @pytest.mark.parametrize(
-    ("layers", "width", "sizes"), [(18, 512, ParameterSizes()), (10, 128, ParameterSizes()), (3, 5, SIZES)]
+    ("layers", "w_dim", "sizes"), [(18, 512, ParameterSizes()), (10, 128, ParameterSizes()), (3, 5, SIZES)]
 )
-def test_network_starts_near_the_mean_face(layers: int, width: int, sizes: ParameterSizes) -> None:
-    network = FaceReconstruction(layers, width, sizes, hidden=32)
-    parameters = network(torch.randn(4, layers, width))
+def test_network_starts_near_the_mean_face(layers: int, w_dim: int, sizes: ParameterSizes) -> None:
+    network = FaceReconstruction(layers, w_dim, sizes, hidden=32)
+    parameters = network(torch.randn(4, layers, w_dim))
     assert parameters.shape == (4, sizes.total) and 0 < parameters.abs().max() < 0.2
     assert sum(isinstance(module, torch.nn.Linear) for module in network.modules()) == 3
     assert sum(isinstance(module, torch.nn.ELU) for module in network.modules()) == 2

@@ -18,16 +18,16 @@ from renderers.errors import InputError
 class ToyGenerator(nn.Module):
     """A fixed linear mapping and a picture that shows the code."""
 
-    def __init__(self, num_layers: int = 6, width: int = 8, z_dim: int = 4) -> None:
+    def __init__(self, num_layers: int = 6, w_dim: int = 8, z_dim: int = 4) -> None:
         super().__init__()
-        self.num_layers, self.width, self.z_dim = num_layers, width, z_dim
-        self.register_buffer("weight", torch.randn(z_dim, width, generator=torch.Generator().manual_seed(0)))
-        self.register_buffer("mean_code", torch.full((width,), 0.5))
+        self.num_layers, self.w_dim, self.z_dim = num_layers, w_dim, z_dim
+        self.register_buffer("weight", torch.randn(z_dim, w_dim, generator=torch.Generator().manual_seed(0)))
+        self.register_buffer("mean_w", torch.full((w_dim,), 0.5))
 
-    def map(self, z: Tensor) -> Tensor:
+    def mapping(self, z: Tensor) -> Tensor:
         return z @ self.weight + 0.5
 
-    def synthesize(self, codes: Tensor, noise: str = "const") -> Tensor:
+    def synthesis(self, codes: Tensor, noise: str = "const") -> Tensor:
         return codes.mean(dim=(1, 2))[:, None, None, None].expand(-1, 3, 4, 4)
 
 
@@ -216,7 +216,7 @@ def test_module_without_a_generator_is_refused(tmp_path: Path) -> None:
 
 
 def test_codes_of_a_wide_generator_stay_normal() -> None:
-    generator = ToyGenerator(num_layers=18, width=8, z_dim=512)
+    generator = ToyGenerator(num_layers=18, w_dim=8, z_dim=512)
     codes = PairRecipe(0).pairs(generator, "train", torch.arange(300)).w - 0.5
     expected = generator.weight.norm(dim=0)
     assert ((codes[:, 0].std(dim=0) / expected - 1).abs() < 4 / math.sqrt(600)).all()

@@ -21,9 +21,9 @@ from renderers.errors import InputError
 from tests.toy_face import SIZES, toy_face_model, toy_parameters
 
 
-def random_rignet(components: tuple[str, ...] = ("rotation",), layers: int = 5, width: int = 7) -> RigNet:
+def random_rignet(components: tuple[str, ...] = ("rotation",), layers: int = 5, w_dim: int = 7) -> RigNet:
     torch.manual_seed(0)
-    network = RigNet(layers, width, components, SIZES, latent=4)
+    network = RigNet(layers, w_dim, components, SIZES, latent=4)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_()
@@ -97,10 +97,10 @@ def test_centred_encoder_maps_the_mean_code_to_zero() -> None:
 def test_linear_network_reaches_a_known_edit() -> None:
     """Codes whose rotation is a linear function of them: the edit that sets it exists, and plain training finds it."""
     torch.manual_seed(1)
-    layers, width, batch = 3, 8, 256
-    reading = torch.linalg.qr(torch.randn(layers * width, 3))[0]
-    codes = torch.randn(batch, layers, width)
-    network = RigNet(layers, width, ("rotation",), SIZES)
+    layers, w_dim, batch = 3, 8, 256
+    reading = torch.linalg.qr(torch.randn(layers * w_dim, 3))[0]
+    codes = torch.randn(batch, layers, w_dim)
+    network = RigNet(layers, w_dim, ("rotation",), SIZES)
     rotation = SIZES.slice("rotation")
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2, weight_decay=0.0)
     errors = []
@@ -201,14 +201,14 @@ def test_signature_and_digest_tell_models_apart() -> None:
 
 def tiny_generator(**options: object) -> Generator:
     torch.manual_seed(0)
-    return Generator([4, 4], z_dim=3, width=5, mapping_layers=2, **options)  # type: ignore[arg-type]
+    return Generator([4, 4], z_dim=3, w_dim=5, mapping_layers=2, **options)  # type: ignore[arg-type]
 
 
 def test_digest_covers_what_makes_images() -> None:
     generator = tiny_generator()
     digest = weights_digest(generator)
     assert len(digest) == 64 and weights_digest(tiny_generator()) == digest
-    generator.code_std.add_(1)
+    generator.std_w.add_(1)
     assert weights_digest(generator) == digest, "statistics of W enter no image of a code"
     for name in ("const", "convolutions.0.bias", "convolutions.1.noise_const"):
         changed = tiny_generator()
@@ -228,7 +228,7 @@ def test_digest_covers_what_makes_images() -> None:
         {"provenance": {"face_model": [1.0], "principal_point": [0.0], "generator": "a"}},
         {"provenance": {**provenance().to_config(), "more": 1}},
         {"provenance": provenance().to_config()},
-        {"provenance": provenance().to_config(), "num_layers": 5, "width": 7, "components": ["rotation"], "sizes": {"a": 1}},
+        {"provenance": provenance().to_config(), "num_layers": 5, "w_dim": 7, "components": ["rotation"], "sizes": {"a": 1}},
     ],
 )
 @pytest.mark.parametrize("network", [RigNet, FaceReconstruction])

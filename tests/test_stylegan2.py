@@ -25,7 +25,7 @@ from renderers.errors import InputError
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    generator = Generator([8, 8, 6], z_dim=5, width=7, mapping_layers=2)
+    generator = Generator([8, 8, 6], z_dim=5, w_dim=7, mapping_layers=2)
     for parameter in generator.parameters():
         if parameter.dim() < 2:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -39,13 +39,13 @@ def rng(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("channels", [[4], [6, 4], [8, 6, 5, 4]])
 def test_sizes(batch, channels):
-    generator = Generator(channels, z_dim=3, width=5, mapping_layers=1)
+    generator = Generator(channels, z_dim=3, w_dim=5, mapping_layers=1)
     size = 4 * 2 ** (len(channels) - 1)
     assert (generator.resolution, generator.num_layers) == (size, 2 * len(channels))
-    codes = generator.map(torch.randn(batch, 3))
+    codes = generator.mapping(torch.randn(batch, 3))
     assert codes.shape == (batch, 5)
     assert generator.broadcast(codes).shape == (batch, 2 * len(channels), 5)
-    images = generator.synthesize(generator.broadcast(codes))
+    images = generator.synthesis(generator.broadcast(codes))
     assert images.shape == (batch, 3, size, size)
     assert Discriminator(channels)(images).shape == (batch,)
 
@@ -129,9 +129,9 @@ def test_downsampling_filters_before_it_strides(kernel_size, halo):
 
 def test_float64_gradients():
     torch.manual_seed(0)
-    generator = Generator([4, 3], z_dim=2, width=3).double()
+    generator = Generator([4, 3], z_dim=2, w_dim=3).double()
     codes = torch.randn(1, 4, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda codes: generator.synthesize(codes).flatten()[::19], codes)
+    assert torch.autograd.gradcheck(lambda codes: generator.synthesis(codes).flatten()[::19], codes)
     discriminator = Discriminator([3]).double()
     images = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(discriminator, images)
@@ -139,50 +139,50 @@ def test_float64_gradients():
 
 def test_samples_do_not_influence_each_other(generator):
     codes = torch.randn(3, 6, 7)
-    whole = generator.synthesize(codes)
-    parts = torch.cat([generator.synthesize(code[None]) for code in codes])
+    whole = generator.synthesis(codes)
+    parts = torch.cat([generator.synthesis(code[None]) for code in codes])
     torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-5)
 
 
 def test_layers_read_their_own_codes(generator):
     """Every layer matters, and the last one changes the image only through colours."""
     codes = torch.randn(1, 6, 7)
-    before = generator.synthesize(codes)
+    before = generator.synthesis(codes)
     for layer in range(6):
         changed = codes.clone()
         changed[:, layer] += 1
-        assert (generator.synthesize(changed) - before).abs().max() > 1e-4
+        assert (generator.synthesis(changed) - before).abs().max() > 1e-4
 
 
 def test_noise_modes(generator):
     codes = torch.randn(2, 6, 7)
-    assert torch.equal(generator.synthesize(codes), generator.synthesize(codes))
-    a, b, c = (generator.synthesize(codes, "random", rng(seed)) for seed in (1, 1, 2))
+    assert torch.equal(generator.synthesis(codes), generator.synthesis(codes))
+    a, b, c = (generator.synthesis(codes, "random", rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
     for layer in generator.convolutions:
         torch.nn.init.zeros_(layer.noise_strength)
-    torch.testing.assert_close(generator.synthesize(codes, "none"), generator.synthesize(codes, "random"))
+    torch.testing.assert_close(generator.synthesis(codes, "none"), generator.synthesis(codes, "random"))
 
 
 def test_latents_are_normalised_only_when_asked():
     z = torch.randn(2, 4)
     torch.manual_seed(0)
-    normalised = Generator([4], z_dim=4, width=4, mapping_layers=1)
+    normalised = Generator([4], z_dim=4, w_dim=4, mapping_layers=1)
     torch.manual_seed(0)
-    plain = Generator([4], z_dim=4, width=4, mapping_layers=1, normalize_z=False)
-    torch.testing.assert_close(normalised.map(z), normalised.map(3 * z))
-    torch.testing.assert_close(normalised.map(z), plain.map(z / z.square().mean(dim=1, keepdim=True).sqrt()))
+    plain = Generator([4], z_dim=4, w_dim=4, mapping_layers=1, normalize_z=False)
+    torch.testing.assert_close(normalised.mapping(z), normalised.mapping(3 * z))
+    torch.testing.assert_close(normalised.mapping(z), plain.mapping(z / z.square().mean(dim=1, keepdim=True).sqrt()))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16])
 def test_low_precision_stays_close(generator, dtype):
-    codes = generator.broadcast(generator.map(torch.randn(4, 5)))
+    codes = generator.broadcast(generator.mapping(torch.randn(4, 5)))
     discriminator = Discriminator([8, 8, 6])
     with torch.no_grad():
-        exact = generator.synthesize(codes)
+        exact = generator.synthesis(codes)
         with torch.autocast("cpu", dtype):
-            assert generator.map(torch.randn(2, 5)).dtype == torch.float32
-            close = generator.synthesize(codes)
+            assert generator.mapping(torch.randn(2, 5)).dtype == torch.float32
+            close = generator.synthesis(codes)
             logits = discriminator(exact)
         assert close.dtype == logits.dtype == torch.float32
         assert (close - exact).abs().mean() < 0.02 * exact.abs().mean()
@@ -244,9 +244,9 @@ def test_random_crossovers():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda g: g.map(torch.randn(2, 6)), "5 numbers"),
-        (lambda g: g.synthesize(torch.randn(2, 5, 7)), "(batch, 6, 7)"),
-        (lambda g: g.synthesize(torch.randn(2, 6, 8)), "(batch, 6, 7)"),
+        (lambda g: g.mapping(torch.randn(2, 6)), "5 numbers"),
+        (lambda g: g.synthesis(torch.randn(2, 5, 7)), "(batch, 6, 7)"),
+        (lambda g: g.synthesis(torch.randn(2, 6, 8)), "(batch, 6, 7)"),
         (lambda g: Generator([]), "channels"),
         (lambda g: Generator([8, 0]), "channels"),
         (lambda g: Generator([8], blur_kernel=[1.0, 2.0, 1.0]), "even length"),

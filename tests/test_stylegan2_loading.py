@@ -72,11 +72,11 @@ def test_rosinality_reference(tmp_path, name, stride):
     path = write_rosinality(tmp_path / "g.pt", reference_state(reference, rosinality_value))
     generator = load_generator(path)
     with torch.no_grad():
-        close(generator.map(Z), reference["w"])
+        close(generator.mapping(Z), reference["w"])
         codes = torch.from_numpy(reference["w"])
-        close(generator.synthesize(generator.broadcast(codes))[:, :, ::stride, ::stride], reference["image"])
+        close(generator.synthesis(generator.broadcast(codes))[:, :, ::stride, ::stride], reference["image"])
         w_plus = torch.from_numpy(reference["w_plus"])
-        close(generator.synthesize(w_plus)[:, :, ::stride, ::stride], reference["image_w_plus"])
+        close(generator.synthesis(w_plus)[:, :, ::stride, ::stride], reference["image_w_plus"])
     assert not any(parameter.requires_grad for parameter in generator.parameters()) and not generator.training
 
 
@@ -88,7 +88,7 @@ def test_ada_reference(tmp_path):
     generator = load_generator(write_ada(tmp_path / "g.pkl", G=network, D=network, G_ema=network))
     assert generator.conv_clamp == 256
     with torch.no_grad():
-        codes = generator.map(Z)
+        codes = generator.mapping(Z)
         close(generator.broadcast(codes), reference["w"])
         close(generator.truncate(generator.broadcast(codes), 0.7), reference["w_truncated_0_7"])
         close(generator(Z), reference["image"])
@@ -100,16 +100,16 @@ def test_real_ada_pickle():
         pytest.skip(f"needs {folder}")
     reference = np.load(folder / "reference.npz")
     generator = load_generator(folder / "generator.pkl")
-    assert (generator.resolution, generator.num_layers, generator.width, generator.z_dim) == (64, 10, 128, 128)
+    assert (generator.resolution, generator.num_layers, generator.w_dim, generator.z_dim) == (64, 10, 128, 128)
     with torch.no_grad():
-        codes = generator.map(torch.from_numpy(reference["z"]))
+        codes = generator.mapping(torch.from_numpy(reference["z"]))
         close(codes, reference["w"], 1e-5)
-        close(generator.synthesize(generator.broadcast(codes[:4])), reference["image"], 1e-4)
+        close(generator.synthesis(generator.broadcast(codes[:4])), reference["image"], 1e-4)
 
 
 def test_facts(tmp_path):
     facts = describe_generator(write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", tiny_ada_state())))
-    assert (facts.layout, facts.resolution, facts.layers, facts.width, facts.z_dim) == ("ada", 8, 4, 6, 5)
+    assert (facts.layout, facts.resolution, facts.layers, facts.w_dim, facts.z_dim) == ("ada", 8, 4, 6, 5)
     assert (facts.mapping_layers, facts.channels, facts.has_mean_code) == (2, (8, 4), True)
     facts = describe_generator(write_rosinality(tmp_path / "g.pt", tiny_rosinality_state()))
     assert (facts.layout, facts.channels, facts.has_mean_code) == ("rosinality", (8, 4), False)
@@ -119,13 +119,13 @@ def test_statistics_are_the_files_own_or_estimated(tmp_path):
     state = tiny_rosinality_state()
     average = torch.arange(6.0)
     stored = load_generator(write_rosinality(tmp_path / "a.pt", state, latent_avg=average))
-    torch.testing.assert_close(stored.mean_code, average)
+    torch.testing.assert_close(stored.mean_w, average)
     estimated = load_generator(write_rosinality(tmp_path / "b.pt", state))
     z = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(5))
-    codes = estimated.map(z)
-    torch.testing.assert_close(estimated.mean_code, codes.mean(dim=0), atol=0.02, rtol=0.02)
-    torch.testing.assert_close(estimated.code_std, codes.std(dim=0), atol=0.02, rtol=0.02)
-    torch.testing.assert_close(stored.code_std, estimated.code_std)
+    codes = estimated.mapping(z)
+    torch.testing.assert_close(estimated.mean_w, codes.mean(dim=0), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(estimated.std_w, codes.std(dim=0), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(stored.std_w, estimated.std_w)
 
 
 def test_older_torch_files_and_missing_noise(tmp_path):
@@ -135,7 +135,7 @@ def test_older_torch_files_and_missing_noise(tmp_path):
     with pytest.warns(UserWarning, match="lacks 3 noise pictures, the first of them noises.noise_0"):
         without = load_generator(write_rosinality(tmp_path / "b.pt", bare))
     codes = torch.randn(2, 4, 6)
-    torch.testing.assert_close(whole.synthesize(codes, "none"), without.synthesize(codes, "const"))
+    torch.testing.assert_close(whole.synthesis(codes, "none"), without.synthesis(codes, "const"))
 
 
 def test_missing_noise_of_ada(tmp_path):
@@ -170,13 +170,13 @@ def test_missing_mean_of_ada_is_estimated(tmp_path):
     path = write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", state))
     generator = load_generator(path)
     z = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(5))
-    torch.testing.assert_close(generator.mean_code, generator.map(z).mean(dim=0), atol=0.05, rtol=0.02)
+    torch.testing.assert_close(generator.mean_w, generator.mapping(z).mean(dim=0), atol=0.05, rtol=0.02)
     assert not describe_generator(path).has_mean_code
 
 
 def test_own_files_round_trip(tmp_path):
-    generator = Generator([8, 6, 4], z_dim=5, width=7, mapping_layers=2, conv_clamp=3.0, normalize_z=False)
-    generator.mean_code.copy_(torch.randn(7))
+    generator = Generator([8, 6, 4], z_dim=5, w_dim=7, mapping_layers=2, conv_clamp=3.0, normalize_z=False)
+    generator.mean_w.copy_(torch.randn(7))
     path = save_generator(tmp_path / "g.safetensors", generator)
     read = load_generator(path)
     assert read.config == generator.config
@@ -302,7 +302,7 @@ def test_mean_codes_of_another_form_are_refused(tmp_path, average):
 
 
 def test_configurations_of_other_versions_are_refused(tmp_path):
-    generator, discriminator = Generator([4], z_dim=4, width=4), Discriminator([4])
+    generator, discriminator = Generator([4], z_dim=4, w_dim=4), Discriminator([4])
     for changes in ({"unknown": 1}, {"channels": "many"}, {"z_dim": None}):
         path = save_weights(tmp_path / "g.safetensors", generator.state_dict(), "stylegan2-generator", generator.config | changes)
         assert "fits this version" in message_of(load_generator, path)
@@ -337,7 +337,7 @@ def test_cut_files_are_refused(tmp_path):
     paths = [
         write_ada(tmp_path / "g.pkl", G_ema=ada_network("Generator", tiny_ada_state())),
         write_rosinality(tmp_path / "g.pt", tiny_rosinality_state()),
-        save_generator(tmp_path / "g.safetensors", Generator([4], z_dim=4, width=4)),
+        save_generator(tmp_path / "g.safetensors", Generator([4], z_dim=4, w_dim=4)),
     ]
     for path in paths:
         data = path.read_bytes()

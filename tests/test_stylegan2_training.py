@@ -61,7 +61,7 @@ class Data(ResumableDataModule):
 
 def module(**options: object) -> StyleGAN2:
     torch.manual_seed(0)
-    generator = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2)
+    generator = Generator([8, 6], z_dim=Z, w_dim=6, mapping_layers=2)
     return StyleGAN2(generator, Discriminator([8, 6]), **options)
 
 
@@ -110,10 +110,10 @@ def test_r1_is_the_squared_gradient_norm():
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_penalties_reach_the_weights_in_full_precision(autocast):
-    discriminator, generator = Discriminator([4, 3]), Generator([4, 3], z_dim=2, width=3)
+    discriminator, generator = Discriminator([4, 3]), Generator([4, 3], z_dim=2, w_dim=3)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         penalty = r1_penalty(discriminator, torch.randn(4, 3, 8, 8))
-        lengths = path_lengths(generator, generator.broadcast(generator.map(torch.randn(4, 2))))
+        lengths = path_lengths(generator, generator.broadcast(generator.mapping(torch.randn(4, 2))))
     assert penalty.dtype == lengths.dtype == torch.float32 and lengths.shape == (4,)
     (penalty + lengths.sum()).backward()
     assert discriminator.from_rgb.weight.grad.abs().sum() > 0
@@ -122,12 +122,12 @@ def test_penalties_reach_the_weights_in_full_precision(autocast):
 
 
 def test_path_lengths_are_norms_of_projected_jacobians():
-    generator = Generator([4, 3], z_dim=2, width=3).double()
+    generator = Generator([4, 3], z_dim=2, w_dim=3).double()
     codes = torch.randn(2, 4, 3, dtype=torch.float64)
     found = path_lengths(generator, codes, torch.Generator().manual_seed(3))
     y = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64) / 8
     for index in range(2):
-        jacobian = torch.autograd.functional.jacobian(lambda code: generator.synthesize(code[None])[0], codes[index])
+        jacobian = torch.autograd.functional.jacobian(lambda code: generator.synthesis(code[None])[0], codes[index])
         product = torch.einsum("chw,chwlk->lk", y[index], jacobian)
         torch.testing.assert_close(found[index], product.square().sum(dim=1).mean().sqrt())
 
@@ -155,7 +155,7 @@ def test_importance_finds_the_numbers_that_show():
     data = Portraits(4000)
     importance = latent_importance(data.image, data.latent)
     assert importance[:3].min() > 100 * importance[3:].max()
-    generator = Generator([4], z_dim=Z, width=4, mapping_layers=1)
+    generator = Generator([4], z_dim=Z, w_dim=4, mapping_layers=1)
     before = generator.mapping.first.weight.clone()
     scale_mapping_inputs(generator, importance)
     ratio = (generator.mapping.first.weight / before)[0]
@@ -371,9 +371,9 @@ def test_progress_is_written(tmp_path):
     generator = load_generator(tmp_path / GENERATOR_FILE)
     for name, value in model.average.state_dict().items():
         torch.testing.assert_close(generator.state_dict()[name], value)
-    codes = generator.map(torch.randn(20_000, Z, generator=torch.Generator().manual_seed(7)))
-    torch.testing.assert_close(generator.mean_code, codes.mean(dim=0), atol=0.05, rtol=0.05)
-    torch.testing.assert_close(generator.code_std, codes.std(dim=0), atol=0.05, rtol=0.05)
+    codes = generator.mapping(torch.randn(20_000, Z, generator=torch.Generator().manual_seed(7)))
+    torch.testing.assert_close(generator.mean_w, codes.mean(dim=0), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(generator.std_w, codes.std(dim=0), atol=0.05, rtol=0.05)
     assert load_discriminator(tmp_path / "discriminator.safetensors").resolution == 8
 
 
@@ -391,18 +391,18 @@ def test_bfloat16_training(tmp_path):
 
 def test_weights_to_start_from(tmp_path):
     torch.manual_seed(5)
-    earlier = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2)
+    earlier = Generator([8, 6], z_dim=Z, w_dim=6, mapping_layers=2)
     path = save_generator(tmp_path / "g.safetensors", earlier)
     model = module(weights=str(path))
     torch.testing.assert_close(model.generator.const, earlier.const)
     torch.testing.assert_close(model.average.const, earlier.const)
-    other = save_generator(tmp_path / "h.safetensors", Generator([8, 4], z_dim=Z, width=6, mapping_layers=2))
+    other = save_generator(tmp_path / "h.safetensors", Generator([8, 4], z_dim=Z, w_dim=6, mapping_layers=2))
     with pytest.raises(InputError, match="the configuration describes"):
         module(weights=str(other))
 
 
 def test_weights_to_start_from_are_not_scaled(tmp_path):
-    earlier = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2)
+    earlier = Generator([8, 6], z_dim=Z, w_dim=6, mapping_layers=2)
     path = save_generator(tmp_path / "g.safetensors", earlier)
     warm_start = WarmStart(images=1000, importance_images=8, learning_rate=0.0)
     model, fresh = module(weights=str(path), warm_start=warm_start), module(warm_start=warm_start)
@@ -415,11 +415,11 @@ def test_weights_to_start_from_are_not_scaled(tmp_path):
 
 def test_networks_of_two_sizes_are_refused():
     with pytest.raises(InputError, match="one size"):
-        StyleGAN2(Generator([4, 4], z_dim=2, width=2), Discriminator([4]))
+        StyleGAN2(Generator([4, 4], z_dim=2, w_dim=2), Discriminator([4]))
 
 
 def test_missing_and_wrong_latents_are_refused(tmp_path):
-    model = StyleGAN2(Generator([8, 6], z_dim=Z + 1, width=6), Discriminator([8, 6]), warm_start=WarmStart(images=8))
+    model = StyleGAN2(Generator([8, 6], z_dim=Z + 1, w_dim=6), Discriminator([8, 6]), warm_start=WarmStart(images=8))
     with pytest.raises(InputError, match=r"\(batch, 6\)"):
         train(model, tmp_path, 1)
 
@@ -431,6 +431,6 @@ def test_training_without_noise_keeps_noise_out_of_pictures(tmp_path):
         for layer in model.generator.convolutions:
             layer.noise_strength.fill_(0.5)
     train(model, tmp_path, epochs=1)
-    codes = model.average.broadcast(model.average.map(torch.randn(2, Z)))
+    codes = model.average.broadcast(model.average.mapping(torch.randn(2, Z)))
     for network in (model.generator, model.average):
-        torch.testing.assert_close(network.synthesize(codes, "const"), network.synthesize(codes, "none"), rtol=0, atol=0)
+        torch.testing.assert_close(network.synthesis(codes, "const"), network.synthesis(codes, "none"), rtol=0, atol=0)

@@ -31,17 +31,17 @@ LAYERS = 3
 class CodeGenerator(Generator):
     """Pictures that hold a code's numbers: pixel (i, j) of every channel is number j of layer i."""
 
-    num_layers, width, resolution, z_dim = LAYERS, LAYERS, LAYERS, LAYERS
+    num_layers, w_dim, resolution, z_dim = LAYERS, LAYERS, LAYERS, LAYERS
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-        self.mean_code = torch.zeros(LAYERS)
+        self.mean_w = torch.zeros(LAYERS)
 
-    def synthesize(self, codes: Tensor) -> Tensor:
+    def synthesis(self, codes: Tensor) -> Tensor:
         return codes[:, None].expand(-1, 3, -1, -1)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.synthesize((0.1 * z)[:, None].expand(-1, LAYERS, -1))
+        return self.synthesis((0.1 * z)[:, None].expand(-1, LAYERS, -1))
 
 
 class YawReader(LandmarkReader):
@@ -178,7 +178,7 @@ def test_generator_has_known_figures(monkeypatch: pytest.MonkeyPatch) -> None:
             return torch.randn(len(people), LAYERS, generator=torch.Generator().manual_seed(7))
 
         def render(self, latents: Tensor, size: int) -> object:
-            images = CodeGenerator().synthesize((0.2 * latents)[:, None].expand(-1, LAYERS, -1))
+            images = CodeGenerator().synthesis((0.2 * latents)[:, None].expand(-1, LAYERS, -1))
             return type("Shot", (), {"image": images})
 
     monkeypatch.setattr(stylerig_report, "PortraitSampler", Portraits)

@@ -19,10 +19,10 @@ RESOLUTION, LAYERS, WIDTH = 16, 6, 12
 def write_networks(folder: Path, seed: int = 0) -> dict[str, str]:
     """Untrained networks on disk, as the modules' arguments name them."""
     torch.manual_seed(seed)
-    generator = Generator([8, 8, 8], z_dim=10, width=WIDTH, mapping_layers=2)
-    codes = generator.map(torch.randn(500, 10))
-    generator.mean_code.copy_(codes.mean(dim=0))
-    generator.code_std.copy_(codes.std(dim=0))
+    generator = Generator([8, 8, 8], z_dim=10, w_dim=WIDTH, mapping_layers=2)
+    codes = generator.mapping(torch.randn(500, 10))
+    generator.mean_w.copy_(codes.mean(dim=0))
+    generator.std_w.copy_(codes.std(dim=0))
     landmarker = LandmarkNet(working_size=16, widths=(4, 8, 8), blocks=(1, 1))
     save_generator(folder / "generator.safetensors", generator)
     save_observer(folder / "landmarks.safetensors", landmarker)

@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     warm_start = WarmStart(transition_images=1000, importance_images=8)
-    networks = Generator([8, 6], z_dim=Z, width=6, mapping_layers=2), Discriminator([8, 6])
+    networks = Generator([8, 6], z_dim=Z, w_dim=6, mapping_layers=2), Discriminator([8, 6])
     model = StyleGAN2(*networks, r1_interval=1, path_length_weight=2.0, warm_start=warm_start, total_images=32)
     trainer = Trainer(
         accelerator="cpu",

@@ -44,7 +44,7 @@ def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, A
     state: State = {"const": stored_tensor(tensors, "synthesis.b4.const", 3, path)}
     # Some converters leave the mean out; the loader then estimates it.
     if "mapping.w_avg" in tensors:
-        state["mean_code"] = stored_tensor(tensors, "mapping.w_avg", 1, path)
+        state["mean_w"] = stored_tensor(tensors, "mapping.w_avg", 1, path)
     mapping_layers = 0
     while f"mapping.fc{mapping_layers}.weight" in tensors:
         for part, axes in (("weight", 2), ("bias", 1)):
@@ -79,7 +79,7 @@ def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, A
     return state, {
         "channels": [state[f"to_rgb.{level}.weight"].shape[1] for level in range(len(blocks))],
         "z_dim": state["mapping.layers.0.weight"].shape[1],
-        "width": state["mapping.layers.0.weight"].shape[0],
+        "w_dim": state["mapping.layers.0.weight"].shape[0],
         "mapping_layers": mapping_layers,
         # The gain of the bias is the learning rate multiplier itself.
         "mapping_lr_multiplier": _option(

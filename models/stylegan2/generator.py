@@ -38,15 +38,15 @@ class Mapping(nn.Module):
 
     Args:
         z_dim: Size of a latent.
-        width: Size of a code.
+        w_dim: Size of a code.
         layers: Number of layers.
         lr_multiplier: Learning rate relative to the synthesis network.
         normalize: Whether latents are divided by their root mean square first.
     """
 
-    def __init__(self, z_dim: int, width: int, layers: int, lr_multiplier: float, normalize: bool) -> None:
+    def __init__(self, z_dim: int, w_dim: int, layers: int, lr_multiplier: float, normalize: bool) -> None:
         super().__init__()
-        sizes = [z_dim] + [width] * layers
+        sizes = [z_dim] + [w_dim] * layers
         self.layers = nn.ModuleList(
             EqualizedLinear(a, b, lr_multiplier=lr_multiplier, activate=True)
             for a, b in zip(sizes[:-1], sizes[1:], strict=True)
@@ -61,12 +61,20 @@ class Mapping(nn.Module):
         return layer
 
     def forward(self, z: Float[Tensor, "batch z_dim"]) -> Float[Tensor, "batch width"]:
-        """Codes of latents."""
-        if self.normalize:
-            z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + NORMALISATION_EPSILON)
-        for layer in self.layers:
-            z = layer(z)
-        return z
+        """Codes of W of standard normal latents, in full precision also under autocast.
+
+        Raises:
+            InputError: if latents have another size.
+        """
+        inputs = self.first.weight.shape[1]
+        if z.shape[-1] != inputs:
+            raise InputError(f"expected latents of {inputs} numbers for this generator, got {tuple(z.shape)}; match z_dim")
+        with torch.autocast(z.device.type, enabled=False):
+            if self.normalize:
+                z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + NORMALISATION_EPSILON)
+            for layer in self.layers:
+                z = layer(z)
+            return z
 
 
 class Generator(nn.Module):
@@ -75,7 +83,7 @@ class Generator(nn.Module):
     Args:
         channels: Feature channels at 4, 8, 16, ... pixels; their number gives the size of the image, 4 * 2**(n - 1).
         z_dim: Size of a latent z.
-        width: Size of a code of W.
+        w_dim: Size of a code of W.
         mapping_layers: Layers of the mapping network.
         mapping_lr_multiplier: Learning rate of the mapping network relative to the rest (0.01 in the paper).
         normalize_z: Whether latents are divided by their root mean square first.
@@ -83,19 +91,19 @@ class Generator(nn.Module):
         conv_clamp: Bound on the absolute output of each convolution (256 in ADA files), or None.
 
     Attributes:
-        mean_code: (width), the mean of W, towards which codes are truncated.
-        code_std: (width), the standard deviation of W in each direction of the code.
+        mean_w: (w_dim), the mean of W, towards which codes are truncated.
+        std_w: (w_dim), the standard deviation of W in each direction of the code.
     """
 
-    mean_code: Tensor
-    code_std: Tensor
+    mean_w: Tensor
+    std_w: Tensor
     kernel: Tensor
 
     def __init__(
         self,
         channels: Sequence[int],
         z_dim: int = 512,
-        width: int = 512,
+        w_dim: int = 512,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
         normalize_z: bool = True,
@@ -104,11 +112,11 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         check_architecture(channels, blur_kernel)
-        if min(z_dim, width, mapping_layers) < 1:
-            raise InputError(f"expected positive sizes, got z_dim {z_dim}, width {width}, mapping_layers {mapping_layers}; raise them")
+        if min(z_dim, w_dim, mapping_layers) < 1:
+            raise InputError(f"expected positive sizes, got z_dim {z_dim}, w_dim {w_dim}, mapping_layers {mapping_layers}; raise them")
         self.channels = tuple(channels)
         self.z_dim = z_dim
-        self.width = width
+        self.w_dim = w_dim
         self.mapping_layers = mapping_layers
         self.mapping_lr_multiplier = mapping_lr_multiplier
         self.normalize_z = normalize_z
@@ -117,7 +125,7 @@ class Generator(nn.Module):
         self.resolution = 4 * 2 ** (len(channels) - 1)
         self.num_layers = 2 * len(channels)
 
-        self.mapping = Mapping(z_dim, width, mapping_layers, mapping_lr_multiplier, normalize_z)
+        self.mapping = Mapping(z_dim, w_dim, mapping_layers, mapping_lr_multiplier, normalize_z)
         self.const = nn.Parameter(torch.randn(channels[0], 4, 4))
         self.convolutions = nn.ModuleList()
         self.to_rgb = nn.ModuleList()
@@ -125,12 +133,12 @@ class Generator(nn.Module):
             size = 4 * 2**level
             if level > 0:
                 self.convolutions.append(
-                    StyledConvolution(channels[level - 1], outputs, width, size, True, self.blur_kernel, conv_clamp)
+                    StyledConvolution(channels[level - 1], outputs, w_dim, size, True, self.blur_kernel, conv_clamp)
                 )
-            self.convolutions.append(StyledConvolution(outputs, outputs, width, size, False, self.blur_kernel, conv_clamp))
-            self.to_rgb.append(ToRGB(outputs, width, conv_clamp))
-        self.register_buffer("mean_code", torch.zeros(width))
-        self.register_buffer("code_std", torch.ones(width))
+            self.convolutions.append(StyledConvolution(outputs, outputs, w_dim, size, False, self.blur_kernel, conv_clamp))
+            self.to_rgb.append(ToRGB(outputs, w_dim, conv_clamp))
+        self.register_buffer("mean_w", torch.zeros(w_dim))
+        self.register_buffer("std_w", torch.ones(w_dim))
         self.register_buffer("kernel", low_pass_kernel(self.blur_kernel), persistent=False)
 
     @property
@@ -139,24 +147,13 @@ class Generator(nn.Module):
         return {
             "channels": list(self.channels),
             "z_dim": self.z_dim,
-            "width": self.width,
+            "w_dim": self.w_dim,
             "mapping_layers": self.mapping_layers,
             "mapping_lr_multiplier": self.mapping_lr_multiplier,
             "normalize_z": self.normalize_z,
             "blur_kernel": list(self.blur_kernel),
             "conv_clamp": self.conv_clamp,
         }
-
-    def map(self, z: Float[Tensor, "batch z_dim"]) -> Float[Tensor, "batch width"]:
-        """Codes of W of standard normal latents, in full precision also under autocast.
-
-        Raises:
-            InputError: if latents have another size.
-        """
-        if z.shape[-1] != self.z_dim:
-            raise InputError(f"expected latents of {self.z_dim} numbers for this generator, got {tuple(z.shape)}; match z_dim")
-        with torch.autocast(z.device.type, enabled=False):
-            return self.mapping(z)
 
     def broadcast(self, code: Float[Tensor, "batch width"]) -> Float[Tensor, "batch layers width"]:
         """The W+ code that gives every layer the same code of W."""
@@ -166,9 +163,9 @@ class Generator(nn.Module):
         self, codes: Float[Tensor, "*batch width"], strength: float, layers: int | None = None
     ) -> Float[Tensor, "*batch width"]:
         """Pull codes of W, or of W+, towards the mean code: see `models.stylegan2.latents.truncate`."""
-        return truncate(codes, self.mean_code, strength, layers)
+        return truncate(codes, self.mean_w, strength, layers)
 
-    def synthesize(
+    def synthesis(
         self,
         codes: Float[Tensor, "batch layers width"],
         noise: NoiseMode = "const",
@@ -184,9 +181,9 @@ class Generator(nn.Module):
         Raises:
             InputError: if codes have another shape.
         """
-        if codes.shape[1:] != (self.num_layers, self.width):
+        if codes.shape[1:] != (self.num_layers, self.w_dim):
             raise InputError(
-                f"expected codes (batch, {self.num_layers}, {self.width}) for this generator, got {tuple(codes.shape)}; "
+                f"expected codes (batch, {self.num_layers}, {self.w_dim}) for this generator, got {tuple(codes.shape)}; "
                 "use codes of the same generator"
             )
         convolutions = [layer for layer in self.convolutions if isinstance(layer, StyledConvolution)]
@@ -223,4 +220,4 @@ class Generator(nn.Module):
         self, z: Float[Tensor, "batch z_dim"], truncation: float = 1.0, noise: NoiseMode = "const"
     ) -> Float[Tensor, "batch 3 resolution resolution"]:
         """Images of latents, one code for all layers."""
-        return self.synthesize(self.broadcast(self.truncate(self.map(z), truncation)), noise)
+        return self.synthesis(self.broadcast(self.truncate(self.mapping(z), truncation)), noise)

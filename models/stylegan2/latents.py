@@ -11,7 +11,7 @@ from renderers.errors import InputError
 
 def truncate(
     codes: Float[Tensor, "*batch width"],
-    mean_code: Float[Tensor, " width"],
+    mean_w: Float[Tensor, " width"],
     strength: float,
     layers: int | None = None,
 ) -> Float[Tensor, "*batch width"]:
@@ -19,7 +19,7 @@ def truncate(
 
     Args:
         codes: Codes of W (batch, width), or of W+ (batch, layers, width).
-        mean_code: The mean of W.
+        mean_w: The mean of W.
         strength: 1 leaves codes alone, 0 gives the mean.
         layers: For W+, truncate the first `layers` layers alone; all by default.
 
@@ -28,7 +28,7 @@ def truncate(
     """
     if strength == 1.0:
         return codes
-    truncated = torch.lerp(mean_code.expand_as(codes), codes, strength)
+    truncated = torch.lerp(mean_w.expand_as(codes), codes, strength)
     if layers is None:
         return truncated
     if codes.dim() < 3:
@@ -47,7 +47,7 @@ def code_statistics(
     """Mean and standard deviation of W, estimated from the codes of fixed standard normal latents.
 
     Args:
-        mapping: Codes of latents, for instance `Generator.map`.
+        mapping: Codes of latents, for instance `Generator.mapping`.
         z_dim: Size of a latent.
         samples: Number of latents.
         seed: Seed of the latents.

@@ -103,7 +103,7 @@ class StyledConvolution(nn.Module):
     Args:
         inputs: Input channels.
         outputs: Output channels.
-        width: Size of a code of W.
+        w_dim: Size of a code of W.
         resolution: Size of the output, in pixels.
         up: Whether the input is half that size.
         blur_kernel: Taps of the low-pass filter of upsampling.
@@ -117,7 +117,7 @@ class StyledConvolution(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        width: int,
+        w_dim: int,
         resolution: int,
         up: bool,
         blur_kernel: Sequence[float],
@@ -127,7 +127,7 @@ class StyledConvolution(nn.Module):
         self.resolution = resolution
         self.up = up
         self.conv_clamp = conv_clamp
-        self.affine = EqualizedLinear(width, inputs, bias_init=1.0)
+        self.affine = EqualizedLinear(w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -180,14 +180,14 @@ class ToRGB(nn.Module):
 
     Args:
         inputs: Input channels.
-        width: Size of a code of W.
+        w_dim: Size of a code of W.
         conv_clamp: Bound on the absolute output, or None.
     """
 
-    def __init__(self, inputs: int, width: int, conv_clamp: float | None) -> None:
+    def __init__(self, inputs: int, w_dim: int, conv_clamp: float | None) -> None:
         super().__init__()
         self.conv_clamp = conv_clamp
-        self.affine = EqualizedLinear(width, inputs, bias_init=1.0)
+        self.affine = EqualizedLinear(w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(3, inputs))
         self.bias = nn.Parameter(torch.zeros(3))
         self.weight_gain = 1 / math.sqrt(inputs)

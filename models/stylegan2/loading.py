@@ -30,7 +30,7 @@ class GeneratorFacts:
         layout: Which implementation wrote it.
         resolution: Size of its images, in pixels.
         layers: Codes that a W+ code has.
-        width: Size of a code of W.
+        w_dim: Size of a code of W.
         z_dim: Size of a latent.
         mapping_layers: Layers of its mapping network.
         channels: Feature channels at 4, 8, 16, ... pixels.
@@ -41,7 +41,7 @@ class GeneratorFacts:
     layout: Layout
     resolution: int
     layers: int
-    width: int
+    w_dim: int
     z_dim: int
     mapping_layers: int
     channels: tuple[int, ...]
@@ -72,7 +72,7 @@ def describe_generator(path: str | Path) -> GeneratorFacts:
         layout=layout,
         resolution=generator.resolution,
         layers=generator.num_layers,
-        width=generator.width,
+        w_dim=generator.w_dim,
         z_dim=generator.z_dim,
         mapping_layers=generator.mapping_layers,
         channels=generator.channels,
@@ -131,12 +131,12 @@ def _read_generator(path: str | Path) -> tuple[Generator, Layout, bool]:
         else:
             raise InputError(f"expected a StyleGAN2 generator, {path} holds {_summary(contents)}; name a generator's file")
     generator = build_from(path, lambda: Generator(**config))
-    has_mean_code = "mean_code" in state
-    if "mean_code" not in state or "code_std" not in state:
+    has_mean_code = "mean_w" in state
+    if "mean_w" not in state or "std_w" not in state:
         # The statistics need the mapping network, which they are then stored beside.
-        fill(generator, {"mean_code": generator.mean_code, "code_std": generator.code_std, **state}, path)
-        mean, deviation = code_statistics(generator.map, generator.z_dim)
-        state = {"mean_code": mean, "code_std": deviation, **state}
+        fill(generator, {"mean_w": generator.mean_w, "std_w": generator.std_w, **state}, path)
+        mean, deviation = code_statistics(generator.mapping, generator.z_dim)
+        state = {"mean_w": mean, "std_w": deviation, **state}
     fill(generator, state, path)
     return generator.eval().requires_grad_(False), layout, has_mean_code
 

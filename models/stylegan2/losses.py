@@ -47,7 +47,7 @@ def path_lengths(
     """
     codes = codes if codes.requires_grad else codes.detach().requires_grad_()
     with torch.autocast(codes.device.type, enabled=False):
-        images = generator.synthesize(codes, noise="const")
+        images = generator.synthesis(codes, noise="const")
         direction = torch.randn(images.shape, generator=rng, device=images.device, dtype=images.dtype)
         # Dividing by the root of the number of pixels makes the lengths independent of the resolution.
         projected = (images * direction).sum() / math.sqrt(images.shape[2] * images.shape[3])

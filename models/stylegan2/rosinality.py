@@ -73,12 +73,12 @@ def generator_state(
     if latent_avg is not None:
         if not isinstance(latent_avg, Tensor):
             raise InputError(f"expected a tensor as latent_avg, {path} has a {type(latent_avg).__name__}; leave it out")
-        state["mean_code"] = latent_avg.flatten()
+        state["mean_w"] = latent_avg.flatten()
     blur = "convs.0.conv.blur.kernel"
     return state, {
         "channels": [state[f"to_rgb.{level}.weight"].shape[1] for level in range(levels)],
         "z_dim": first.shape[1],
-        "width": first.shape[0],
+        "w_dim": first.shape[0],
         "mapping_layers": mapping_layers,
         "mapping_lr_multiplier": MAPPING_LR_MULTIPLIER,
         "normalize_z": True,

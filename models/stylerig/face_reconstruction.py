@@ -37,7 +37,7 @@ class FaceReconstruction(nn.Module):
 
     Args:
         num_layers: Layers of a code.
-        width: Width of a code.
+        w_dim: Width of a code.
         sizes: Sizes of the face model.
         hidden: Width of both intermediate layers; the paper leaves it open.
     """
@@ -47,12 +47,12 @@ class FaceReconstruction(nn.Module):
     output_scale: Tensor
 
     def __init__(
-        self, num_layers: int, width: int, sizes: ParameterSizes = ParameterSizes(), hidden: int = 512
+        self, num_layers: int, w_dim: int, sizes: ParameterSizes = ParameterSizes(), hidden: int = 512
     ) -> None:
         super().__init__()
-        self.num_layers, self.width, self.sizes, self.hidden = num_layers, width, sizes, hidden
+        self.num_layers, self.w_dim, self.sizes, self.hidden = num_layers, w_dim, sizes, hidden
         self.net = nn.Sequential(
-            nn.Linear(num_layers * width, hidden),
+            nn.Linear(num_layers * w_dim, hidden),
             nn.ELU(),
             nn.Linear(hidden, hidden),
             nn.ELU(),
@@ -62,8 +62,8 @@ class FaceReconstruction(nn.Module):
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, std=_OUTPUT_GAIN / math.sqrt(hidden))
         nn.init.zeros_(last.bias)
-        self.register_buffer("code_mean", torch.zeros(width))
-        self.register_buffer("code_std", torch.ones(width))
+        self.register_buffer("code_mean", torch.zeros(w_dim))
+        self.register_buffer("code_std", torch.ones(w_dim))
         scales = [torch.full((getattr(sizes, name),), _SCALES[name]) for name in COMPONENTS]
         # Kept with the weights: they mean nothing under other scales.
         self.register_buffer("output_scale", torch.cat(scales))
@@ -80,9 +80,9 @@ class FaceReconstruction(nn.Module):
         Raises:
             InputError: for codes of another generator's size.
         """
-        if codes.shape[1:] != (self.num_layers, self.width):
+        if codes.shape[1:] != (self.num_layers, self.w_dim):
             raise InputError(
-                f"expected codes of shape (batch, {self.num_layers}, {self.width}), got {tuple(codes.shape)}; "
+                f"expected codes of shape (batch, {self.num_layers}, {self.w_dim}), got {tuple(codes.shape)}; "
                 "use the generator that the face reconstruction was trained for"
             )
         return self.net(((codes - self.code_mean) / self.code_std).flatten(1)) * self.output_scale
@@ -95,7 +95,7 @@ class FaceReconstruction(nn.Module):
         """Write the weights with what they were trained for."""
         config = {
             "num_layers": self.num_layers,
-            "width": self.width,
+            "w_dim": self.w_dim,
             "hidden": self.hidden,
             "sizes": _sizes_config(self.sizes),
             "provenance": provenance.to_config(),
@@ -113,7 +113,7 @@ class FaceReconstruction(nn.Module):
         build_from(path, lambda: Provenance.from_config(config["provenance"])).check(present, str(path))
         network = build_from(
             path,
-            lambda: cls(config["num_layers"], config["width"], ParameterSizes(**config["sizes"]), config["hidden"]),
+            lambda: cls(config["num_layers"], config["w_dim"], ParameterSizes(**config["sizes"]), config["hidden"]),
         )
         fill(network, state, path)
         return network.eval().requires_grad_(False)

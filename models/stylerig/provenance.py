@@ -97,7 +97,7 @@ def weights_digest(generator: Generator) -> str:
     for name, tensor in sorted(tensors.items()):
         # Statistics of W enter no image of a code, and files without them get estimates, which differ in the last digits
         # between machines; filters follow from the options.
-        if name.rpartition(".")[2] in ("mean_code", "code_std", "kernel"):
+        if name.rpartition(".")[2] in ("mean_w", "std_w", "kernel"):
             continue
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())

@@ -54,7 +54,7 @@ class RigNet(nn.Module):
 
     Args:
         num_layers: Layers of a code.
-        width: Width of a code.
+        w_dim: Width of a code.
         components: What the network controls.
         sizes: Sizes of the face model.
         latent: Width of l_i; 32 in the paper.
@@ -67,22 +67,22 @@ class RigNet(nn.Module):
     def __init__(
         self,
         num_layers: int,
-        width: int,
+        w_dim: int,
         components: Sequence[str] = ("rotation",),
         sizes: ParameterSizes = ParameterSizes(),
         latent: int = 32,
     ) -> None:
         super().__init__()
-        self.num_layers, self.width, self.sizes, self.latent = num_layers, width, sizes, latent
+        self.num_layers, self.w_dim, self.sizes, self.latent = num_layers, w_dim, sizes, latent
         self.components = check_controls(components)
         index = torch.cat([torch.arange(sizes.total)[sizes.slice(component)] for component in self.components])
         self.register_buffer("control_index", index, persistent=False)
         self.register_buffer("parameter_mean", torch.zeros(sizes.total))
         self.register_buffer("parameter_std", torch.ones(sizes.total))
-        self.encoder_weight = nn.Parameter(torch.randn(num_layers, width, latent) / math.sqrt(width))
+        self.encoder_weight = nn.Parameter(torch.randn(num_layers, w_dim, latent) / math.sqrt(w_dim))
         self.encoder_bias = nn.Parameter(torch.zeros(num_layers, latent))
-        self.decoder_weight = nn.Parameter(torch.zeros(num_layers, latent + len(index), width))
-        self.decoder_bias = nn.Parameter(torch.zeros(num_layers, width))
+        self.decoder_weight = nn.Parameter(torch.zeros(num_layers, latent + len(index), w_dim))
+        self.decoder_bias = nn.Parameter(torch.zeros(num_layers, w_dim))
 
     def normalise_by(self, statistics: ParameterStatistics) -> None:
         """Set the training-set statistics by which parameters are normalised."""
@@ -90,9 +90,9 @@ class RigNet(nn.Module):
         self.parameter_std.copy_(statistics.std)
 
     @torch.no_grad()
-    def centre_encoder(self, mean_code: Float[Tensor, " width"]) -> None:
+    def centre_encoder(self, mean_w: Float[Tensor, " width"]) -> None:
         """Start the encoder's biases so that the mean code is encoded as zero, which speeds up the start of training."""
-        self.encoder_bias.copy_(-torch.einsum("w,lwe->le", mean_code, self.encoder_weight))
+        self.encoder_bias.copy_(-torch.einsum("w,lwe->le", mean_w, self.encoder_weight))
 
     def forward(
         self, codes: Float[Tensor, "batch layers width"], parameters: Float[Tensor, "batch total"]
@@ -106,9 +106,9 @@ class RigNet(nn.Module):
         Raises:
             InputError: for sizes of another generator or face model.
         """
-        if codes.shape[1:] != (self.num_layers, self.width) or parameters.shape[1:] != (self.sizes.total,):
+        if codes.shape[1:] != (self.num_layers, self.w_dim) or parameters.shape[1:] != (self.sizes.total,):
             raise InputError(
-                f"expected codes (batch, {self.num_layers}, {self.width}) and parameters (batch, {self.sizes.total}), got "
+                f"expected codes (batch, {self.num_layers}, {self.w_dim}) and parameters (batch, {self.sizes.total}), got "
                 f"{tuple(codes.shape)} and {tuple(parameters.shape)}; use the generator and face model it was trained for"
             )
         normalised = (parameters - self.parameter_mean) / self.parameter_std
@@ -121,7 +121,7 @@ class RigNet(nn.Module):
         """Write the weights with what they were trained for."""
         config = {
             "num_layers": self.num_layers,
-            "width": self.width,
+            "w_dim": self.w_dim,
             "components": list(self.components),
             "latent": self.latent,
             "sizes": {
@@ -146,7 +146,7 @@ class RigNet(nn.Module):
             path,
             lambda: cls(
                 config["num_layers"],
-                config["width"],
+                config["w_dim"],
                 config["components"],
                 ParameterSizes(**config["sizes"]),
                 config["latent"],
