@@ -135,7 +135,7 @@ def test_known_linear_world_is_rigged(
 
     rig.landmarker = landmarker  # type: ignore[assignment]
     monkeypatch.setattr(rig, "_observe", observe)
-    monkeypatch.setattr(rig.generator, "synthesize", picture)
+    monkeypatch.setattr(rig.generator, "synthesis", picture)
     quiet_trainer(tmp_path, max_steps=250, enable_checkpointing=False, limit_val_batches=0).fit(
         rig, data(batch_size=8, train_pairs=4000)
     )
