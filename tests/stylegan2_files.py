@@ -23,11 +23,11 @@ def filled(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
 
 
-def rosinality_value(name: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """A tensor of the rosinality layout, filled by the rule of the references."""
+def rosinality_value(name: str, shape: tuple[int, ...], prefix: str = "") -> torch.Tensor:
+    """A tensor of the rosinality layout, filled by the rule of the references; `prefix` goes before its name there."""
     if name.endswith("kernel"):
         return KERNEL * 4
-    a = filled(name, shape)
+    a = filled(prefix + name, shape)
     if name.endswith("modulation.bias"):
         a = 1 + 0.1 * a
     elif name.endswith("noise.weight"):

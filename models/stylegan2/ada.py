@@ -8,11 +8,16 @@ import torch
 from torch import Tensor
 
 from models.safe_pickle import InertRecord
-from models.stylegan2.kernels import stored_tensor, taps_of, warn_of_missing_noise
+from models.stylegan2.kernels import check_resolutions, stored_tensor, taps_of, warn_of_missing_noise
 from renderers.errors import InputError
 
 State = dict[str, Tensor]
 
+# A generator of 1024 pixels has 60 modules, three deep. A pickle can hold a module in many places, or in itself.
+_MAX_MODULES = 10_000
+_MAX_DEPTH = 50
+# Bounds, gains and sizes of groups are far smaller.
+_LARGEST_OPTION = 1e9
 # What every modulated layer has beside its weight, with the number of axes.
 _LAYER_PARTS = (("bias", 1), ("affine.weight", 2), ("affine.bias", 1))
 
@@ -31,16 +36,16 @@ def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, A
     tensors = flatten(attributes)
     if any(key.startswith(("synthesis.L", "synthesis.input.")) for key in tensors):
         raise InputError(f"expected a StyleGAN2 generator, {path} holds one of StyleGAN3; name a StyleGAN2 checkpoint")
-    if attributes.get("c_dim", 0):
-        raise InputError(
-            f"expected an unconditional generator, {path} is class-conditional (c_dim {attributes['c_dim']}); name an unconditional one"
-        )
+    _refuse_conditional(attributes, "generator", path)
     if "synthesis.b4.const" not in tensors or "mapping.fc0.weight" not in tensors:
         raise InputError(f"expected a StyleGAN2 generator, {path} holds a {name}; name a generator's file")
     blocks = _blocks(tensors, "synthesis.")
+    check_resolutions(blocks, path)
     if any(f"synthesis.b{size}.torgb.weight" not in tensors for size in blocks):
         raise InputError(f"expected skip outputs, {path} has a generator without torgb at each size; name a skip generator")
-    first = _child(attributes, "synthesis", "b4", "conv1", path=path)
+    first_fc = _child(attributes, "mapping", "fc0", path=path)
+    _check_activation(first_fc, path)
+    _check_activation(_child(attributes, "synthesis", "b4", "conv1", path=path), path)
     state: State = {"const": stored_tensor(tensors, "synthesis.b4.const", 3, path)}
     # Some converters leave the mean out; the loader then estimates it.
     if "mapping.w_avg" in tensors:
@@ -75,7 +80,6 @@ def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, A
         for part, axes in _LAYER_PARTS:
             state[target + part] = stored_tensor(tensors, source + part, axes, path)
     warn_of_missing_noise(without_noise, path)
-    first_fc = _child(attributes, "mapping", "fc0", path=path)
     return state, {
         "channels": [state[f"to_rgb.{level}.weight"].shape[1] for level in range(len(blocks))],
         "z_dim": state["mapping.layers.0.weight"].shape[1],
@@ -87,7 +91,7 @@ def generator_state(record: InertRecord, path: Path) -> tuple[State, dict[str, A
         ),
         "normalize_z": True,
         "blur_kernel": taps_of(stored_tensor(tensors, "synthesis.b4.conv1.resample_filter", 2, path), path),
-        "conv_clamp": _option(first, "conv_clamp", attributes, "synthesis_kwargs", "conv_clamp", default=None, path=path),
+        "conv_clamp": _synthesis_clamp(attributes, path),
     }
 
 
@@ -99,12 +103,14 @@ def discriminator_state(record: InertRecord, path: Path) -> tuple[State, dict[st
     """
     name, attributes = _network(record, path)
     tensors = flatten(attributes)
-    if attributes.get("c_dim", 0):
-        raise InputError(f"expected an unconditional discriminator, {path} is class-conditional; name an unconditional one")
+    _refuse_conditional(attributes, "discriminator", path)
     blocks = _blocks(tensors, "")
     if "b4.out.weight" not in tensors or any(f"b{size}.skip.weight" not in tensors for size in blocks[1:]):
         raise InputError(f"expected a residual StyleGAN2 discriminator, {path} holds a {name}; name one of that kind")
+    check_resolutions(blocks, path)
     top = blocks[-1]
+    top_layer = _child(attributes, f"b{top}", "conv0", path=path)
+    _check_activation(top_layer, path)
     names = {f"from_rgb.{part}": f"b{top}.fromrgb.{part}" for part in ("weight", "bias")}
     matrices = ("hidden.weight", "output.weight")
     for index, size in enumerate(reversed(blocks[1:])):
@@ -126,22 +132,65 @@ def discriminator_state(record: InertRecord, path: Path) -> tuple[State, dict[st
         "channels": [*reversed(channels), state["from_rgb.weight"].shape[0]],
         "deviation_group": None if group is None else int(group),
         "blur_kernel": taps_of(stored_tensor(tensors, f"b{top}.conv1.resample_filter", 2, path), path),
-        "conv_clamp": _option(
-            _child(attributes, f"b{top}", "conv0", path=path), "conv_clamp", attributes, "conv_clamp", default=None, path=path
-        ),
+        "conv_clamp": _option(top_layer, "conv_clamp", attributes, "conv_clamp", default=None, path=path),
     }
 
 
+def class_name(record: InertRecord) -> str:
+    """Name of the class of a pickled network, or of whatever else was pickled."""
+    meta = record.arguments[0] if record.arguments and isinstance(record.arguments[0], dict) else {}
+    name = meta.get("class_name")
+    # Anything else may be nested so that its text has no end.
+    return name if isinstance(name, str) else record.class_name
+
+
+def _refuse_conditional(attributes: Mapping[str, Any], what: str, path: Path) -> None:
+    labels = attributes.get("c_dim", 0)
+    if not isinstance(labels, int):
+        raise InputError(f"expected a number as c_dim, {path} has a {type(labels).__name__}; name a StyleGAN2-ADA pickle")
+    if labels:
+        raise InputError(f"expected an unconditional {what}, {path} is class-conditional (c_dim {labels}); name an unconditional one")
+
+
+def _synthesis_clamp(attributes: Mapping[str, Any], path: Path) -> float | None:
+    """The bound of a generator's convolutions, whose default and place among the arguments differ between the repositories."""
+    layer = _child(attributes, "synthesis", "b4", "conv1", path=path)
+    if "fused_modconv_default" in _child(attributes, "synthesis", "b4", path=path):
+        # As the StyleGAN3 repository has it: arguments of the synthesis network are the generator's own.
+        return _option(layer, "conv_clamp", attributes, "conv_clamp", default=256.0, path=path)
+    return _option(layer, "conv_clamp", attributes, "synthesis_kwargs", "conv_clamp", default=None, path=path)
+
+
+def _check_activation(layer: Mapping[str, Any], path: Path) -> None:
+    # Linear layers of the mapping network, and all convolutions, may have been built with another one.
+    activation = layer.get("activation", "lrelu")
+    # Anything but text may be nested so that its text has no end, or compare element by element.
+    if not isinstance(activation, str) or activation != "lrelu":
+        name = activation[:40] if isinstance(activation, str) else f"a {type(activation).__name__}"
+        raise InputError(f"expected layers with leaky ReLUs, {path} has some with {name}; name a network of the usual kind")
+
+
 def flatten(attributes: Mapping[str, Any], prefix: str = "") -> State:
-    """The state dict of a module from its attribute dict, whose submodules are records with attribute dicts of their own."""
+    """The state dict of a module from its attribute dict, whose submodules are records with attribute dicts of their own.
+
+    Raises:
+        InputError: for more modules than a network has, as where one is within itself.
+    """
     state: State = {}
-    for group in ("_parameters", "_buffers"):
-        for name, value in _entries(attributes, group).items():
-            if isinstance(value, Tensor):
-                state[prefix + name] = value
-    for name, module in _entries(attributes, "_modules").items():
-        if isinstance(module, InertRecord):
-            state.update(flatten(_attributes(module), f"{prefix}{name}."))
+    pending = [(prefix, attributes)]
+    # A list that grows while it is gone through: modules that share submodules may be nested deeper than the stack.
+    for name, module in pending:
+        if len(pending) > _MAX_MODULES or name.count(".") > _MAX_DEPTH:
+            raise InputError(
+                f"expected a network of at most {_MAX_MODULES} modules, {_MAX_DEPTH} deep, got more; name a StyleGAN2-ADA pickle"
+            )
+        for group in ("_parameters", "_buffers"):
+            for part, value in _entries(module, group).items():
+                if isinstance(value, Tensor):
+                    state[name + part] = value
+        for part, child in _entries(module, "_modules").items():
+            if isinstance(child, InertRecord):
+                pending.append((f"{name}{part}.", _attributes(child)))
     return state
 
 
@@ -163,8 +212,7 @@ def _network(record: InertRecord, path: Path) -> tuple[str, Mapping[str, Any]]:
     attributes = _attributes(record)
     if "_modules" not in attributes:
         raise InputError(f"expected a pickled network, {path} holds a {record.class_name}; name a StyleGAN2-ADA pickle")
-    meta = record.arguments[0] if record.arguments and isinstance(record.arguments[0], dict) else {}
-    return str(meta.get("class_name", record.class_name)), attributes
+    return class_name(record), attributes
 
 
 def _child(attributes: Mapping[str, Any], *names: str, path: Path) -> Mapping[str, Any]:
@@ -206,6 +254,7 @@ def _option(
             value = value.get(name)
             value = value if isinstance(value, dict) else {}
         value = value.get(names[-1], default)
-    if value is not None and not isinstance(value, (int, float)):
+    # Not math.isfinite, which fails on whole numbers that no floating-point number holds.
+    if value is not None and not (isinstance(value, (int, float)) and abs(value) < _LARGEST_OPTION):
         raise InputError(f"expected a number as {attribute}, {path} has a {type(value).__name__}; name another file")
     return None if value is None else float(value)

@@ -19,6 +19,8 @@ NoiseMode = Literal["const", "random", "none"]
 
 # Keeps the normalisation of a zero latent finite; both public implementations use this value.
 NORMALISATION_EPSILON = 1e-8
+# Far above what is trained; a damaged or hostile file with more would ask for more memory than there is.
+MAX_RESOLUTION = 8192
 
 
 def check_architecture(channels: Sequence[int], blur_kernel: Sequence[float]) -> None:
@@ -29,6 +31,8 @@ def check_architecture(channels: Sequence[int], blur_kernel: Sequence[float]) ->
     """
     if not channels or min(channels) < 1:
         raise InputError(f"expected positive channels for each resolution from 4 pixels up, got {list(channels)}; list at least one")
+    if len(channels) > MAX_RESOLUTION.bit_length() - 2:
+        raise InputError(f"expected images of at most {MAX_RESOLUTION} px, got {len(channels)} resolutions from 4 px up; list fewer")
     if len(blur_kernel) % 2 or not blur_kernel or list(blur_kernel) != list(blur_kernel)[::-1]:
         raise InputError(f"expected a symmetric blur kernel of even length, got {list(blur_kernel)}; the usual one is [1, 3, 3, 1]")
 

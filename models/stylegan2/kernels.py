@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.stylegan2.generator import MAX_RESOLUTION
 from renderers.errors import InputError
 
 
@@ -33,6 +34,21 @@ def stored_tensor(tensors: Mapping[str, Any], name: str, axes: int, path: Path) 
             "name a StyleGAN2 checkpoint"
         )
     return value
+
+
+def check_resolutions(sizes: Sequence[int], path: Path) -> None:
+    """Refuse resolutions of a synthesis network other than 4, 8, 16, ... pixels, up to the largest that is supported.
+
+    Args:
+        sizes: The resolutions, rising.
+        path: The file, for messages.
+
+    Raises:
+        InputError: saying which there are.
+    """
+    if list(sizes) != [4 * 2**level for level in range(len(sizes))] or (sizes and sizes[-1] > MAX_RESOLUTION):
+        shown = ", ".join(str(size)[:20] for size in sizes[:12])
+        raise InputError(f"expected resolutions 4, 8, 16, ... up to {MAX_RESOLUTION}, {path} has {shown}; name a StyleGAN2 checkpoint")
 
 
 def warn_of_missing_noise(names: Sequence[str], path: Path) -> None:

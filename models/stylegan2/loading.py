@@ -3,6 +3,7 @@
 Nothing in a file is executed (`models.safe_pickle`), and everything about the network is read from its tensors and stored options.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from models.stylegan2 import ada, rosinality
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import code_statistics
-from models.weights import build_from, fill, load_weights, locate, save_weights
+from models.weights import build_from, describe_weights, fill, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 GENERATOR_KIND = "stylegan2-generator"
@@ -53,15 +54,20 @@ def load_generator(path: str | Path) -> Generator:
     """Read a generator, frozen and in evaluation mode.
 
     The mean code is the file's own where it has one; it and the standard deviation of W are otherwise estimated from codes of fixed
-    latents.
+    latents, the same on each reading; a warning says so of the mean.
 
     Args:
-        path: ``.safetensors`` of this project, StyleGAN2-ADA ``.pkl``, or rosinality ``.pt``; as given or relative to the project.
+        path: ``.safetensors`` of this project, ``.pkl`` of StyleGAN2-ADA or of the StyleGAN3 repository, rosinality ``.pt`` (also one
+            network's state dict by itself); as given or relative to the project.
 
     Raises:
         InputError: if the file is missing, cut short, of another kind, class-conditional, or of StyleGAN3.
     """
-    generator, _, _ = _read_generator(path)
+    generator, _, has_mean_code = _read_generator(path)
+    if not has_mean_code:
+        warnings.warn(
+            f"{path} carries no mean of W: it was estimated from 10,000 fixed latents; truncation is relative to it", stacklevel=2
+        )
     return generator
 
 
@@ -98,14 +104,15 @@ def load_discriminator(path: str | Path) -> Discriminator:
         InputError: if the file is missing, cut short, holds none, or one of an architecture other than the residual one.
     """
     path = locate(path)
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         state, config = load_weights(path, DISCRIMINATOR_KIND)
     else:
         contents = _contents(path)
-        if isinstance(contents.get("D"), InertRecord):
-            state, config = ada.discriminator_state(contents["D"], path)
-        elif isinstance(contents.get("d"), dict):
-            state, config = rosinality.discriminator_state(contents["d"], path)
+        record, tensors = contents.get("D"), contents.get("d", contents)
+        if isinstance(record, InertRecord):
+            state, config = ada.discriminator_state(record, path)
+        elif isinstance(tensors, dict) and "final_linear.0.weight" in tensors:
+            state, config = rosinality.discriminator_state(tensors, path)
         else:
             raise InputError(f"expected a StyleGAN2 discriminator, {path} holds {_summary(contents)}; name a file with one")
     discriminator = build_from(path, lambda: Discriminator(**config))
@@ -113,20 +120,36 @@ def load_discriminator(path: str | Path) -> Discriminator:
     return discriminator
 
 
+def has_discriminator(path: str | Path) -> bool:
+    """Whether a file holds a discriminator of any kind, perhaps beside a generator.
+
+    Raises:
+        InputError: if the file is missing, cut short or another format.
+    """
+    path = locate(path)
+    if _is_safetensors(path):
+        return describe_weights(path).kind == DISCRIMINATOR_KIND
+    contents = _contents(path)
+    return isinstance(contents.get("D"), InertRecord) or isinstance(contents.get("d"), dict)
+
+
 def _read_generator(path: str | Path) -> tuple[Generator, Layout, bool]:
     path = locate(path)
     layout: Layout
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         state, config = load_weights(path, GENERATOR_KIND)
+        _check_depth(config, state, path)
         layout = "latentrig"
     else:
         contents = _contents(path)
         record = contents.get("G_ema", contents.get("G"))
+        # The training script names the averaged network; others keep the state dict of one network alone.
+        tensors = contents.get("g_ema", contents.get("g", contents))
         if isinstance(record, InertRecord):
             state, config = ada.generator_state(record, path)
             layout = "ada"
-        elif isinstance(contents.get("g_ema"), dict):
-            state, config = rosinality.generator_state(contents["g_ema"], contents.get("latent_avg"), path)
+        elif isinstance(tensors, dict) and ("g_ema" in contents or "g" in contents or "style.1.weight" in tensors):
+            state, config = rosinality.generator_state(tensors, contents.get("latent_avg"), contents.get("latent_std"), path)
             layout = "rosinality"
         else:
             raise InputError(f"expected a StyleGAN2 generator, {path} holds {_summary(contents)}; name a generator's file")
@@ -141,16 +164,43 @@ def _read_generator(path: str | Path) -> tuple[Generator, Layout, bool]:
     return generator.eval().requires_grad_(False), layout, has_mean_code
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is of that format by its name or its first bytes: the size of a header and the brace that opens it."""
+    if path.suffix == ".safetensors" or path.is_dir():
+        return path.suffix == ".safetensors"
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def _check_depth(config: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
+    """Refuse a configuration of another depth than the tensors have, before a network of that depth is built."""
+    layers = config.get("mapping_layers")
+    if isinstance(layers, int) and f"mapping.layers.{layers - 1}.weight" not in state:
+        raise InputError(
+            f"expected a configuration that fits its tensors, that of {path} has {layers} mapping layers; write the file again"
+        )
+
+
 def _contents(path: Path) -> dict[str, Any]:
+    if not path.is_dir() and path.stat().st_size == 0:
+        raise InputError(f"expected a StyleGAN2 checkpoint, {path} is empty; fetch it again")
     contents = read_pickle(path)
     # A network saved by itself, rather than among others, reads like a file that holds it alone.
     if isinstance(contents, InertRecord):
-        return {"G_ema": contents}
+        discriminates = ada.class_name(contents) == "Discriminator"
+        return {"D" if discriminates else "G_ema": contents}
+    parts = contents if isinstance(contents, tuple | list) else [contents]
+    if any(isinstance(part, InertRecord) and part.class_name.startswith("dnnlib.tflib.") for part in parts):
+        raise InputError(
+            f"expected networks of PyTorch, {path} holds networks of TensorFlow; convert it with the script legacy.py of the "
+            "StyleGAN2-ADA repository first"
+        )
     if not isinstance(contents, dict):
         raise InputError(f"expected a checkpoint with named networks, {path} holds a {type(contents).__name__}; name another")
     return contents
 
 
 def _summary(contents: Mapping[str, Any]) -> str:
-    names = [str(name) for name in contents]
+    names = [" ".join(str(name).split())[:40] for name in contents]
     return "nothing" if not names else ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
