@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.morphable import MorphableModel
-from models.morphable.procedural import procedural_model
+from models.morphable.loading import SHIPPED, load_face_model
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
@@ -15,7 +15,8 @@ class FaceScene:
     """Which face is rendered, how.
 
     Attributes:
-        density: Density of the procedural face model's mesh, from about 3,000 (coarse) to 53,000 vertices (full; StyleRig's).
+        face_model: File or folder of a face model (`models.morphable.loading.load_face_model`); null for the shipped one.
+        density: Density of the shipped face model's mesh, from about 3,000 (coarse) to 53,000 vertices (full; StyleRig's).
         region: Part of the mesh that is rendered and compared with the picture; "face" leaves out what hair, clothes and the
             mouth's inside cover.
         primitive: "triangles", or "points" for a splat per vertex as in StyleRig.
@@ -24,6 +25,7 @@ class FaceScene:
         image_size: Pixels of the rendering; null for those of the generator. Pictures are reduced to it before they are compared.
     """
 
+    face_model: str | None = None
     density: Literal["coarse", "medium", "fine", "full"] = "coarse"
     region: str = "face"
     primitive: Literal["triangles", "points"] = "triangles"
@@ -35,9 +37,9 @@ class FaceScene:
     def camera(self) -> PerspectiveCamera:
         return PerspectiveCamera(self.focal_length, self.distance)
 
-    def face_model(self) -> MorphableModel:
+    def load_face_model(self) -> MorphableModel:
         """The whole face model."""
-        return procedural_model(self.density)
+        return load_face_model(self.face_model or f"{SHIPPED}:{self.density}")
 
     def renderer(self, face_model: MorphableModel, resolution: int) -> FaceRenderer:
         """The renderer of the region, for pictures of `resolution` pixels.
