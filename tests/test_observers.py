@@ -1,22 +1,32 @@
 """Landmark network, identity network and judge: contracts, sizes, files, errors."""
 
+import json
+
 import pytest
 import torch
 
 from models.morphable.parameters import FaceParameters, ParameterSizes
 from models.observers import (
     JUDGED_COMPONENTS,
+    FaceEmbedder,
     FacenetIdentity,
     IdentityNet,
     Judge,
     LandmarkNet,
-    load_identity,
+    load_face_embedder,
     load_judge,
-    load_landmarker,
+    load_landmark_detector,
     save_observer,
     verification_scores,
 )
-from models.observers.cropping import CropBox, box_around, central_boxes, checked_crop, crop_and_resize, resize_square
+from models.observers.cropping import (
+    CropBox,
+    central_boxes,
+    checked_crop,
+    crop_and_resize,
+    resize_square,
+    square_around,
+)
 from models.observers.judge import correlation
 from renderers.errors import InputError
 
@@ -125,10 +135,10 @@ def test_saved_observers_read_back(tmp_path):
     save_observer(tmp_path / "judge.safetensors", judge)
     # float16 weights: a thousandth of the values.
     torch.testing.assert_close(
-        load_landmarker(tmp_path / "landmarks.safetensors")(images), landmarker(images), atol=0.1, rtol=1e-2
+        load_landmark_detector(tmp_path / "landmarks.safetensors")(images), landmarker(images), atol=0.1, rtol=1e-2
     )
     torch.testing.assert_close(
-        load_identity(tmp_path / "identity.safetensors")(images), identity(images), atol=0.02, rtol=0
+        load_face_embedder(tmp_path / "identity.safetensors")(images), identity(images), atol=0.02, rtol=0
     )
     loaded = load_judge(tmp_path / "judge.safetensors")
     torch.testing.assert_close(loaded(images).rotation, judge(images).rotation, atol=0.02, rtol=0)
@@ -136,7 +146,7 @@ def test_saved_observers_read_back(tmp_path):
     with pytest.raises(InputError, match="kind"):
         load_judge(tmp_path / "landmarks.safetensors")
     with pytest.raises(InputError):
-        load_landmarker(tmp_path / "absent.safetensors")
+        load_landmark_detector(tmp_path / "absent.safetensors")
     whole = (tmp_path / "judge.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError):
@@ -151,7 +161,7 @@ def test_facenet_from_a_local_file(tmp_path):
     # The published files carry a classification layer, too.
     state = dict(network.state_dict()) | {"logits.weight": torch.zeros(7, 512), "logits.bias": torch.zeros(7)}
     torch.save(state, tmp_path / "facenet.pt")
-    loaded = load_identity(tmp_path / "facenet.pt")
+    loaded = load_face_embedder(tmp_path / "facenet.pt")
     assert isinstance(loaded, FacenetIdentity)
     images = torch.rand(1, 3, 64, 64) * 2 - 1
     embedding = loaded(images)
@@ -159,12 +169,87 @@ def test_facenet_from_a_local_file(tmp_path):
     torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(1))
     crop = crop_and_resize(images, central_boxes(images, loaded.crop), 160) * (127.5 / 128)
     torch.testing.assert_close(embedding, network(crop))
+    # MTCNN's face boxes are enlarged as facenet-pytorch does for a crop of 160 px with a margin of 14.
+    box = torch.tensor([[20.0, 10, 40, 50]])
+    around = torch.tensor([[20 - 10 * 14 / 146, 10 - 20 * 14 / 146, 40 + 10 * 14 / 146, 50 + 20 * 14 / 146]])
+    torch.testing.assert_close(loaded.face_crops(images, box), crop_and_resize(images, around, 160))
     torch.save({"something": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="does not match"):
-        load_identity(tmp_path / "other.pt")
+        load_face_embedder(tmp_path / "other.pt")
     (tmp_path / "broken.pt").write_bytes(b"not a file of torch")
-    with pytest.raises(InputError, match="could not read"):
-        load_identity(tmp_path / "broken.pt")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_face_embedder(tmp_path / "broken.pt")
+    torch.save([torch.zeros(3)], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="state dict"):
+        load_face_embedder(tmp_path / "list.pt")
+
+
+def test_facenet_by_its_own_download(monkeypatch):
+    from facenet_pytorch.models import inception_resnet_v1
+
+    asked = []
+
+    def fetch(network: torch.nn.Module, name: str) -> None:
+        asked.append(name)
+        torch.nn.init.constant_(network.last_bn.bias, 0.25)
+
+    monkeypatch.setattr(inception_resnet_v1, "load_weights", fetch)
+    loaded = load_face_embedder("vggface2")
+    assert asked == ["vggface2"] and isinstance(loaded, FacenetIdentity)
+    assert not any(name.startswith("network.logits") for name in loaded.state_dict())
+    torch.testing.assert_close(loaded.network.last_bn.bias, torch.full((512,), 0.25))
+
+    def unreachable(network: torch.nn.Module, name: str) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(inception_resnet_v1, "load_weights", unreachable)
+    with pytest.raises(InputError, match=r"casia-webface, it could not \(no connection\)"):
+        load_face_embedder("casia-webface")
+
+
+def test_embedders_have_one_interface():
+    torch.manual_seed(0)
+    network = IdentityNet(embedding_dim=16, base_width=4).eval()
+    assert isinstance(network, FaceEmbedder) and issubclass(FacenetIdentity, FaceEmbedder)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    by_boxes = network(images, central_boxes(images, network.crop))
+    torch.testing.assert_close(by_boxes, network(images))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_near(dtype):
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    landmarker = LandmarkNet(working_size=32, widths=(4, 8, 8), blocks=(1, 1)).eval()
+    identity = IdentityNet(embedding_dim=8, base_width=4, working_size=32).eval()
+    points, embeddings = landmarker(images), identity(images)
+    half_points, half_embeddings = landmarker.to(dtype)(images.to(dtype)), identity.to(dtype)(images.to(dtype))
+    assert half_points.dtype == half_embeddings.dtype == torch.float32
+    torch.testing.assert_close(half_points, points, atol=0.5, rtol=0)
+    assert (half_embeddings * embeddings).sum(dim=-1).min() > 0.98
+
+
+def test_feature_maps_end_in_what_the_networks_say():
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    landmarker = LandmarkNet(working_size=32, widths=(4, 6, 8), blocks=(1, 1)).eval()
+    assert [tuple(maps.shape[1:]) for maps in landmarker.feature_maps(images)] == [(4, 16, 16), (6, 8, 8), (8, 4, 4)]
+    identity = IdentityNet(embedding_dim=8, base_width=4, working_size=32).eval()
+    maps = identity.feature_maps(images)
+    assert [tuple(values.shape[1:]) for values in maps] == [(4, 16, 16), (8, 8, 8), (16, 4, 4), (32, 2, 2)]
+    said = torch.nn.functional.normalize(identity.embed(maps[-1].mean(dim=(-2, -1))), dim=-1)
+    torch.testing.assert_close(identity(images), said)
+
+
+def test_config_builds_the_same_network():
+    for network in (
+        LandmarkNet(num_landmarks=5),
+        IdentityNet(embedding_dim=8, crop=(0.1, 0.2, 0.8, 0.9)),
+        small_judge(),
+    ):
+        config = json.loads(json.dumps(network.config))
+        assert type(network)(**config).config == network.config
+        assert config == network.config
 
 
 def test_verification_scores():
@@ -192,6 +277,15 @@ def test_crop_of_the_whole_image_is_the_image():
     torch.testing.assert_close(part.mean(), images[:, :, 0:16, 8:24].mean(), atol=0.02, rtol=0)
 
 
+def test_crops_of_boxes_of_several_sizes_are_those_of_each_alone():
+    images = torch.rand(3, 3, 40, 60, dtype=torch.float64)
+    boxes = torch.tensor([[1.0, 2, 9, 10], [0, 0, 40, 40], [5, 5, 45, 30]], dtype=torch.float64)
+    together = crop_and_resize(images, boxes, 8)
+    for index in range(3):
+        alone = crop_and_resize(images[index : index + 1], boxes[index : index + 1], 8)
+        torch.testing.assert_close(together[index : index + 1], alone)
+
+
 def test_crop_gradients():
     torch.manual_seed(0)
     images = torch.rand(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
@@ -199,9 +293,9 @@ def test_crop_gradients():
     assert torch.autograd.gradcheck(lambda i, b: crop_and_resize(i, b, 4), (images, boxes))
 
 
-def test_box_around_points():
-    points = torch.tensor([[[10.0, 20.0], [30.0, 30.0]]])
-    torch.testing.assert_close(box_around(points, 1.5), torch.tensor([[5.0, 10.0, 35.0, 40.0]]))
+def test_square_around_a_box():
+    boxes = torch.tensor([[10.0, 20.0, 30.0, 30.0]])
+    torch.testing.assert_close(square_around(boxes, 1.5), torch.tensor([[5.0, 10.0, 35.0, 40.0]]))
     with pytest.raises(InputError, match="left < right"):
         checked_crop((0.5, 0.0, 0.5, 1.0))
 

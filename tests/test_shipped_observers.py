@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datamodules.portraits import Portraits, PortraitSampler
-from models.observers import load_identity, load_judge, load_landmarker, verification_scores
+from models.observers import load_face_embedder, load_judge, load_landmark_detector, verification_scores
 from models.observers.judge import correlation
 from models.weights import asset_path
 from renderers.rotation import rotation_distance
@@ -23,7 +23,7 @@ def portraits() -> Portraits:
 
 
 def test_landmarks(portraits):
-    points = load_landmarker(asset_path("demo_landmarks.safetensors"))(portraits.image)
+    points = load_landmark_detector(asset_path("demo_landmarks.safetensors"))(portraits.image)
     assert float((points - portraits.landmarks).norm(dim=-1).mean()) < 0.8
 
 
@@ -38,7 +38,7 @@ def test_judge(portraits):
 
 
 def test_identity(portraits):
-    embeddings = load_identity(asset_path("demo_identity.safetensors"))(portraits.image)
+    embeddings = load_face_embedder(asset_path("demo_identity.safetensors"))(portraits.image)
     area, _ = verification_scores(embeddings, torch.arange(PEOPLE * SHOTS) // SHOTS)
     assert area > 0.9
 

@@ -48,12 +48,25 @@ class ResidualTrunk(nn.Sequential):
     def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
         layers: list[nn.Module] = [ConvNormReLU(3, widths[0], stride=2)]
         previous = widths[0]
+        stage_ends = []
         for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             for index in range(count):
                 layers.append(ResidualBlock(previous, width, stride=2 if stage > 0 and index == 0 else 1))
                 previous = width
+            stage_ends.append(len(layers))
         super().__init__(*layers)
+        self.stage_ends = tuple(stage_ends)
+
+    def stages(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
+        """Feature maps at the end of every stage, the finest first."""
+        # Channels-last is 1.1 to 1.3 times as fast on CPUs and what mixed precision wants on GPUs.
+        features = images.contiguous(memory_format=torch.channels_last)
+        maps = []
+        for end, layer in enumerate(self, start=1):
+            features = layer(features)
+            if end in self.stage_ends:
+                maps.append(features)
+        return maps
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        # Channels-last is 1.1 to 1.3 times as fast on CPUs and what mixed precision wants on GPUs.
-        return super().forward(images.contiguous(memory_format=torch.channels_last))
+        return self.stages(images)[-1]

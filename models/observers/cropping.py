@@ -1,6 +1,5 @@
 """A part of a picture, or the whole, in another size; differentiable, and independent of the rest of the batch."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,13 +39,18 @@ def checked_crop(crop: Sequence[float]) -> CropBox:
 def central_boxes(images: Float[Tensor, "batch 3 height width"], crop: CropBox) -> Float[Tensor, "batch 4"]:
     """The same part of every image as boxes (left, top, right, bottom) in pixels."""
     height, width = images.shape[-2:]
-    box = images.new_tensor([crop.left * width, crop.top * height, crop.right * width, crop.bottom * height])
+    # Not in the images' own type: places in half precision are whole pixels off.
+    box = torch.tensor(
+        [crop.left * width, crop.top * height, crop.right * width, crop.bottom * height],
+        device=images.device,
+        dtype=torch.promote_types(images.dtype, torch.float32),
+    )
     return box.expand(images.shape[0], 4)
 
 
-def box_around(points: Float[Tensor, "batch points 2"], margin: float) -> Float[Tensor, "batch 4"]:
-    """Square boxes (left, top, right, bottom) in pixels, `margin` times as wide as the larger extent of the points."""
-    low, high = points.amin(dim=1), points.amax(dim=1)
+def square_around(boxes: Float[Tensor, "batch 4"], margin: float) -> Float[Tensor, "batch 4"]:
+    """Squares with the centres of boxes (left, top, right, bottom; pixels), `margin` times as wide as their larger side."""
+    low, high = boxes[:, :2], boxes[:, 2:]
     centre = (low + high) / 2
     half = ((high - low).amax(dim=-1, keepdim=True) * margin / 2).clamp(min=1.0)
     return torch.cat([centre - half, centre + half], dim=-1)
@@ -57,13 +61,26 @@ def crop_and_resize(
 ) -> Float[Tensor, "batch 3 size size"]:
     """Resample boxes (left, top, right, bottom; pixels, may exceed the image) to size x size pixels.
 
-    Bilinear samples, several per pixel where a box as large as the image would skip pixels, averaged; how many depends
-    on the images' size alone, so a picture reads the same in every batch. Outside the image its border is repeated.
-    Differentiable in images and boxes.
+    Bilinear samples, several per pixel where one would skip pixels of the image, averaged; how many depends on the box
+    of each image alone, so a picture reads the same in every batch. Outside the image its border is repeated.
+    Differentiable in images and boxes; computed in float32 where the images are of half precision.
     """
+    working = torch.promote_types(images.dtype, torch.float32)
+    boxes = boxes.to(working)
+    sides = (boxes[:, 2:] - boxes[:, :2]).detach().abs().amax(dim=1)
+    counts = (sides / size).ceil().clamp(min=1, max=max(images.shape[-2:])).long()
+    if bool((counts == counts[0]).all()):
+        return _resample(images.to(working), boxes, size, int(counts[0])).to(images.dtype)
+    crops = [
+        _resample(images[i : i + 1].to(working), boxes[i : i + 1], size, count)
+        for i, count in enumerate(counts.tolist())
+    ]
+    return torch.cat(crops).to(images.dtype)
+
+
+def _resample(images: Tensor, boxes: Tensor, size: int, samples: int) -> Tensor:
+    """`samples` times `samples` bilinear samples per pixel of the result, averaged."""
     height, width = images.shape[-2:]
-    boxes = boxes.to(images.dtype)
-    samples = math.ceil(max(height, width) / size)
     steps = (torch.arange(size * samples, device=boxes.device, dtype=boxes.dtype) + 0.5) / (size * samples)
     x = (boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])) / width * 2 - 1
     y = (boxes[:, 1:2] + steps * (boxes[:, 3:] - boxes[:, 1:2])) / height * 2 - 1
@@ -85,4 +102,7 @@ def resize_square(images: Float[Tensor, "batch channels height width"], size: in
         )
     if images.shape[-1] == size:
         return images
-    return functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    # Half precision has no antialiased resampling on the CPU.
+    working = images.to(torch.promote_types(images.dtype, torch.float32))
+    resized = functional.interpolate(working, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    return resized.to(images.dtype)

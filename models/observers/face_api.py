@@ -12,7 +12,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.observers.cropping import box_around, central_boxes, checked_crop, crop_and_resize
+from models.observers.cropping import square_around
+from models.observers.interfaces import CropLandmarkDetector
+from models.weights import fill
 from renderers.errors import InputError
 
 MANIFEST_SUFFIX = "-weights_manifest.json"
@@ -27,8 +29,8 @@ CHANNELS = (32, 64, 128, 256)
 # style) and of crops that a face fills. Moving the first look by 3 % of its width moves the result by a tenth of a
 # pixel at 64 px on the former, a fifth on the latter; tighter looks cut those off.
 DEFAULT_CROP = (0.1, 0.2, 0.9, 1.0)
-# Chosen by us: the second pass crops a square around the landmarks of the first, this many times their extent.
-REFINED_MARGIN = 1.15
+# Chosen by us: a face box, or the extent of landmarks, is looked at in a square this many times as wide.
+FACE_MARGIN = 1.15
 
 
 def _same_padding(images: Tensor, kernel: int, stride: int) -> Tensor:
@@ -109,41 +111,26 @@ class FaceApiNetwork(nn.Module):
         return self.fc(pooled).unflatten(1, (NUM_LANDMARKS, 2))
 
 
-class FaceApiLandmarks(nn.Module):
-    """Images of any size in [-1, 1] to 68 landmarks in pixels of the given image, like `LandmarkNet`.
+class FaceApiLandmarks(CropLandmarkDetector):
+    """The network as a landmark detector, on aligned portraits and, with face boxes, on photos; differentiable.
 
-    The network wants a crop around the face. By default a first pass looks at a fixed part of the image (`crop`, as
-    fractions left, top, right, bottom) and `refinements` further passes look at a square around the landmarks found
-    before. Gradients flow through the pixels of the last crop; its position counts as given.
+    Args:
+        network: with its weights.
+        crop, refinements: as in `CropLandmarkDetector`.
     """
 
+    differentiable = True
+    input_size = INPUT_SIZE
+
     def __init__(self, network: FaceApiNetwork, crop: Sequence[float] = DEFAULT_CROP, refinements: int = 1) -> None:
-        super().__init__()
+        super().__init__(crop, refinements)
         self.network = network
-        self.crop = checked_crop(crop)
-        self.refinements = refinements
 
-    def forward(
-        self, images: Float[Tensor, "batch 3 height width"], boxes: Float[Tensor, "batch 4"] | None = None
-    ) -> Float[Tensor, "batch 68 2"]:
-        """Landmarks (x right, y down) in pixels of `images`.
+    def frame(self, boxes: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+        return square_around(boxes, FACE_MARGIN)
 
-        Args:
-            images: (B, 3, H, W) in [-1, 1].
-            boxes: face boxes (left, top, right, bottom) in pixels, for instance of a face detector; without them the
-                first pass uses the crop given at construction.
-        """
-        if boxes is None:
-            boxes = central_boxes(images, self.crop)
-        for _ in range(self.refinements):
-            with torch.no_grad():
-                boxes = box_around(self._read(images, boxes), REFINED_MARGIN)
-        return self._read(images, boxes)
-
-    def _read(self, images: Tensor, boxes: Tensor) -> Tensor:
-        fractions = self.network(crop_and_resize(images, boxes, INPUT_SIZE))
-        corner, far_corner = boxes[:, None, :2], boxes[:, None, 2:]
-        return corner + fractions * (far_corner - corner)
+    def read(self, crops: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 68 2"]:
+        return self.network(crops)
 
 
 def read_shards(manifest_path: Path) -> dict[str, Tensor]:
@@ -235,13 +222,5 @@ def load_face_api(folder: str | Path, crop: Sequence[float] = DEFAULT_CROP, refi
         )
     state = dict(_torch_name_and_value(name, value) for name, value in read_shards(manifests[0]).items())
     network = FaceApiNetwork()
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state.items()}
-    if wanted != given:
-        differing = sorted(set(wanted.items()) ^ set(given.items()))[0]
-        raise InputError(
-            f"expected the {len(wanted)} tensors of the 68-landmark network in {manifests[0]}, "
-            f"but {differing[0]} {differing[1]} does not match; give the manifest of face_landmark_68_model"
-        )
-    network.load_state_dict(state)
+    fill(network, state, manifests[0])
     return FaceApiLandmarks(network, crop, refinements).eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """The judge: reads pose, expression, light and identity from a picture. It measures; no loss ever uses it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.morphable.parameters import ParameterSizes
 from models.observers.blocks import ResidualTrunk
 from models.observers.cropping import resize_square
+from models.observers.interfaces import SavedNetwork
 from renderers.errors import InputError
 
 # What the judge reads, in the order of its outputs. Not the translation: aligned portraits hold it nearly fixed.
@@ -38,7 +39,7 @@ class JudgeReading(NamedTuple):
     features: Float[Tensor, "batch features"]
 
 
-class Judge(nn.Module):
+class Judge(SavedNetwork):
     """A residual network, trained on portraits with their truth.
 
     Outputs are learnt in units of each coefficient's spread over the training portraits (buffers `mean` and `spread`,
@@ -72,6 +73,9 @@ class Judge(nn.Module):
             raise InputError(
                 f"expected {expression} expression names, got {len(expression_names)}; give one per coefficient or none"
             )
+        self.identity = identity
+        self.expression = expression
+        self.reflectance = reflectance
         self.sizes = ParameterSizes(identity, expression, reflectance)
         self.expression_names = tuple(expression_names)
         self.widths = tuple(widths)
@@ -92,20 +96,6 @@ class Judge(nn.Module):
     def component_widths(self) -> tuple[int, ...]:
         """Number of coefficients of each of `JUDGED_COMPONENTS`."""
         return tuple(getattr(self.sizes, name) for name in JUDGED_COMPONENTS)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Constructor arguments, as plain values."""
-        return {
-            "identity": self.sizes.identity,
-            "expression": self.sizes.expression,
-            "reflectance": self.sizes.reflectance,
-            "expression_names": list(self.expression_names),
-            "widths": list(self.widths),
-            "blocks": list(self.blocks),
-            "num_features": self.num_features,
-            "working_size": self.working_size,
-        }
 
     def features(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch features"]:
         """Feature vectors for Fréchet distances, float32, of images (B, 3, S, S) in [-1, 1]."""

@@ -1,7 +1,6 @@
 """68 landmarks of a portrait by a small convolutional network, differentiable in the picture."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,9 +9,10 @@ from torch.nn import functional
 
 from models.observers.blocks import ConvNormReLU, ResidualBlock
 from models.observers.cropping import resize_square
+from models.observers.interfaces import LandmarkDetector, SavedNetwork
 
 
-class LandmarkNet(nn.Module):
+class LandmarkNet(SavedNetwork, LandmarkDetector):
     """Images in [-1, 1] to landmarks in pixels of the given image.
 
     The picture is resized to `working_size`. Two strided convolutions and residual blocks make features at a quarter of
@@ -29,6 +29,7 @@ class LandmarkNet(nn.Module):
     """
 
     kind = "landmark-net"
+    differentiable = True
 
     def __init__(
         self,
@@ -55,15 +56,16 @@ class LandmarkNet(nn.Module):
         )
         self.head = nn.Sequential(ConvNormReLU(fine, fine), nn.Conv2d(fine, 3 * num_landmarks, kernel_size=1))
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """Constructor arguments, as plain values."""
-        return {
-            "working_size": self.working_size,
-            "widths": list(self.widths),
-            "blocks": list(self.blocks),
-            "num_landmarks": self.num_landmarks,
-        }
+    def feature_maps(self, images: Float[Tensor, "batch 3 size size"]) -> list[Tensor]:
+        """Feature maps at a half, a quarter and an eighth of the working size, of images (B, 3, S, S) in [-1, 1].
+
+        Raises: `InputError` unless the images are square RGB.
+        """
+        # Channels-last is faster on CPUs and what mixed precision wants on GPUs.
+        resized = resize_square(images, self.working_size).contiguous(memory_format=torch.channels_last)
+        half = self.stem[0](resized)
+        quarter = self.stem[1:](half)
+        return [half, quarter, self.context[:-1](quarter)]
 
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch landmarks 2"]:
         """Landmarks (x right, y down) in pixels of `images`; the top left corner is (0, 0).
@@ -72,10 +74,10 @@ class LandmarkNet(nn.Module):
             images: (B, 3, S, S) in [-1, 1], any S.
         Raises: `InputError` unless the images are square RGB.
         """
-        # Channels-last is faster on CPUs and what mixed precision wants on GPUs.
-        resized = resize_square(images, self.working_size).contiguous(memory_format=torch.channels_last)
-        fine = self.stem(resized)
-        context = functional.interpolate(self.context(fine), size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        _, fine, coarse = self.feature_maps(images)
+        context = functional.interpolate(
+            self.context[-1](coarse), size=fine.shape[-2:], mode="bilinear", align_corners=False
+        )
         # In float32: a softmax mean over cells in bfloat16 would round coordinates to half a pixel.
         maps = self.head(fine + context).float().unflatten(1, (self.num_landmarks, 3))
         weights = maps[:, :, 0].flatten(2).softmax(dim=-1)

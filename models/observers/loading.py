@@ -1,23 +1,23 @@
-"""Observers from files: which network a file holds is read from the file."""
+"""Observers from files, or by the name of what a package fetches: which network a file holds is read from the file."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from torch import nn
-
-from models.observers.face_api import DEFAULT_CROP, FaceApiLandmarks, load_face_api
-from models.observers.identity import FACE_CROP, FacenetIdentity, IdentityNet
+from models.observers import face_api, facenet, fan
+from models.observers.identity import IdentityNet
+from models.observers.interfaces import FaceEmbedder, LandmarkDetector, SavedNetwork
 from models.observers.judge import Judge
 from models.observers.landmarks import LandmarkNet
 from models.weights import build_from, fill, load_weights, locate, save_weights
-from renderers.errors import InputError
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound=SavedNetwork)
+
+# What torch.save writes is named so: weights of other projects. Ours are safetensors.
+_TORCH_SUFFIXES = (".pt", ".pth", ".tar")
 
 
-def save_observer(path: str | Path, network: LandmarkNet | IdentityNet | Judge) -> Path:
+def save_observer(path: str | Path, network: SavedNetwork) -> Path:
     """Write an observer: convolution and matrix weights as float16 (halves the file), all else as it is."""
     state = {
         name: value.half() if value.is_floating_point() and value.ndim > 1 else value
@@ -26,34 +26,42 @@ def save_observer(path: str | Path, network: LandmarkNet | IdentityNet | Judge) 
     return save_weights(path, state, network.kind, network.config)
 
 
-def load_landmarker(path: str | Path, crop: Sequence[float] = DEFAULT_CROP) -> LandmarkNet | FaceApiLandmarks:
-    """The landmark network of a file of ours, or of a folder with face-api weights; frozen, in evaluation mode.
+def load_landmark_detector(source: str | Path, crop: Sequence[float] | None = None) -> LandmarkDetector:
+    """A landmark detector; frozen, in evaluation mode.
 
     Args:
-        path: `.safetensors` file of kind landmark-net, or a folder with a face-api manifest and shard.
-        crop: for face-api alone: where the face is, as fractions (left, top, right, bottom) of the picture.
-    Raises: `InputError` if the file is missing, broken or of another kind.
+        source: our `.safetensors` file of kind landmark-net; a folder with face-api's 68-landmark weights; or the
+            weights file of the face-alignment package (`2DFAN4-*.pth.tar`), or `face-alignment` for its own download.
+        crop: for the latter two: where aligned portraits have the face, as fractions (left, top, right, bottom), in
+            place of FFHQ's alignment.
+    Raises: `InputError` if the file is missing, broken or of another kind, or its package is not installed.
     """
-    found = locate(path)
+    if str(source) == fan.FACE_ALIGNMENT:
+        return fan.load_fan(fan.FACE_ALIGNMENT, crop or fan.DEFAULT_CROP)
+    found = locate(source)
     if found.is_dir():
-        return load_face_api(found, crop)
-    state, config = load_weights(found, LandmarkNet.kind)
-    return _frozen(build_from(found, lambda: LandmarkNet(**config)), state, found)
+        return face_api.load_face_api(found, crop or face_api.DEFAULT_CROP)
+    if found.suffix in _TORCH_SUFFIXES:
+        return fan.load_fan(found, crop or fan.DEFAULT_CROP)
+    return _load(found, LandmarkNet)
 
 
-def load_identity(path: str | Path, crop: Sequence[float] = FACE_CROP) -> IdentityNet | FacenetIdentity:
-    """The identity network of a file of ours, or of a local facenet-pytorch weights file; frozen, in evaluation mode.
+def load_face_embedder(source: str | Path, crop: Sequence[float] | None = None) -> FaceEmbedder:
+    """A face embedder; frozen, in evaluation mode.
 
     Args:
-        path: `.safetensors` file of kind identity-net, or `.pt` file of an InceptionResnetV1.
-        crop: for facenet alone: where the face is, as fractions (left, top, right, bottom) of the picture.
-    Raises: `InputError` if the file is missing, broken or of another kind.
+        source: our `.safetensors` file of kind identity-net; the `.pt` file of facenet-pytorch's InceptionResnetV1; or
+            `vggface2` or `casia-webface` for that package's own download.
+        crop: for facenet alone: where aligned portraits have the face, as fractions (left, top, right, bottom), in place
+            of FFHQ's alignment.
+    Raises: `InputError` if the file is missing, broken or of another kind, or the download fails.
     """
-    found = locate(path)
-    if found.suffix in (".pt", ".pth"):
-        return load_facenet(found, crop)
-    state, config = load_weights(found, IdentityNet.kind)
-    return _frozen(build_from(found, lambda: IdentityNet(**config)), state, found)
+    if str(source) in facenet.FACENET_DOWNLOADS:
+        return facenet.load_facenet(source, crop or facenet.FACENET_CROP)
+    found = locate(source)
+    if found.suffix in _TORCH_SUFFIXES:
+        return facenet.load_facenet(found, crop or facenet.FACENET_CROP)
+    return _load(found, IdentityNet)
 
 
 def load_judge(path: str | Path) -> Judge:
@@ -61,36 +69,12 @@ def load_judge(path: str | Path) -> Judge:
 
     Raises: `InputError` if the file is missing, broken or of another kind.
     """
-    found = locate(path)
-    state, config = load_weights(found, Judge.kind)
-    return _frozen(build_from(found, lambda: Judge(**config)), state, found)
+    return _load(locate(path), Judge)
 
 
-def load_facenet(path: str | Path, crop: Sequence[float] = FACE_CROP) -> FacenetIdentity:
-    """facenet-pytorch's InceptionResnetV1 with weights from a local file (its classification layer is left out).
-
-    Raises: `InputError` if the file is missing, no plain state dict, or of another network.
-    """
-    # Imported here: it takes seconds, and only those who bring such weights need it.
-    from facenet_pytorch import InceptionResnetV1
-
-    found = locate(path)
-    try:
-        state = torch.load(found, map_location="cpu", weights_only=True)
-        state = {name: value for name, value in state.items() if not name.startswith("logits.")}
-        network = _frozen(InceptionResnetV1(pretrained=None, classify=False), state, found)
-    except InputError:
-        raise
-    except Exception as error:  # torch.load raises many kinds of exception for files that are not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"expected InceptionResnetV1 weights of facenet-pytorch in {found}, could not read them ({reason}); "
-            "give its .pt file"
-        ) from error
-    return FacenetIdentity(network, crop).eval()
-
-
-def _frozen(network: Network, state: dict[str, torch.Tensor], path: Path) -> Network:
-    """Load weights that must fit, and make the network constant."""
+def _load(path: Path, network_type: type[Network]) -> Network:
+    """A network of ours, as its file describes it, with weights that must fit; constant."""
+    state, config = load_weights(path, network_type.kind)
+    network = build_from(path, lambda: network_type(**config))
     fill(network, state, path)
     return network.eval().requires_grad_(False)
