@@ -1,168 +1,136 @@
-"""Synthetic portraits with their truth as batches for training."""
+"""A folder of aligned photos as batches for training."""
 
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
-from datamodules.portraits.corpus import CorpusSpec, PortraitCorpus, corpus_folder, render_corpus
-from models.morphable.procedural import Density
+from datamodules.photo_folder import PhotoDataset, check_photos, find_photos, split_photos
 from renderers.errors import InputError
 
-# People of the splits, far apart so that no split ever grows into another.
-_FIRST_PERSON = {"train": 0, "val": 1 << 26, "test": 1 << 27}
-Split = Literal["train", "val", "test"]
-# Where each of the 68 landmarks goes when a picture is mirrored.
-MIRRORED_LANDMARKS = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-    *(64, 63, 62, 61, 60, 67, 66, 65),
-)
-
-
-class PortraitDataset(Dataset[dict[str, Tensor]]):
-    """Rows of a corpus as dictionaries: image float [-1, 1] (3, H, W), latent, parameters (packed), landmarks (68, 2)
-    pixels, mask (1, H, W), person.
-
-    Args:
-        flip: mirror a random half of the pictures. A mirrored face has other, unknown coefficients, so batches then carry
-            neither latent nor parameters.
-    """
-
-    def __init__(self, corpus: PortraitCorpus, flip: bool = False) -> None:
-        self.corpus, self.flip = corpus, flip
-
-    def __len__(self) -> int:
-        return len(self.corpus)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
-
-    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
-        """A whole batch at once."""
-        batch = self.corpus.rows(torch.tensor(indices, dtype=torch.int64))
-        batch["image"] = batch["image"].float() / 127.5 - 1
-        if not self.flip:
-            return batch
-        del batch["latent"], batch["parameters"]
-        mirror = torch.rand(len(indices)) < 0.5
-        batch["image"] = torch.where(mirror[:, None, None, None], batch["image"].flip(-1), batch["image"])
-        batch["mask"] = torch.where(mirror[:, None, None, None], batch["mask"].flip(-1), batch["mask"])
-        flipped = mirror_landmarks(batch["landmarks"], batch["image"].shape[-1])
-        batch["landmarks"] = torch.where(mirror[:, None, None], flipped, batch["landmarks"])
-        return batch
-
-
-def mirror_landmarks(landmarks: Float[Tensor, "batch 68 2"], width: int) -> Float[Tensor, "batch 68 2"]:
-    """The 68 landmarks (pixels) of the picture mirrored left to right."""
-    mirrored = landmarks[:, list(MIRRORED_LANDMARKS)].clone()
-    mirrored[..., 0] = width - mirrored[..., 0]
-    return mirrored
-
-
-def _batch_as_is(batch: Any) -> Any:
-    return batch
+Split = Literal["train", "val"]
 
 
 class PortraitDataModule(ResumableDataModule):
-    """Renders portraits once, keeps them on disk, and serves them.
+    """Serves the photos under a folder, as `lightning align` writes them: square, at any depth.
 
-    Batches are dictionaries, see `PortraitDataset`. People of training, validation and test are different people. The order of
-    training pictures follows from the seed and the number of the pass; ranks share them out without overlap, and a resumed run
-    goes on with the next ones.
+    Batches are dictionaries with ``image`` (batch, 3, size, size) in [-1, 1]. The order of training photos follows from the seed and
+    the number of the pass; ranks share them out without overlap, and a resumed run goes on with the next ones. Larger photos are
+    scaled down with antialiasing; smaller or oblong ones are refused.
 
     Args:
-        image_size: height and width in pixels.
-        num_samples: pictures for training.
-        num_val_samples: pictures for validation.
-        num_test_samples: pictures for test.
-        samples_per_person: consecutive pictures that show one person.
-        batch_size: pictures per batch and rank.
-        seed: of the portraits and of their order in training.
-        density: of the head's mesh.
-        supersample: rays per pixel and axis.
-        folder: where rendered portraits are kept; by default $LATENTRIG_CACHE, else ~/.cache/latentrig.
-        in_memory: read the pictures at once instead of from disk.
-        flip: mirror a random half of the training pictures, drawn from the process's random stream: a resumed run goes on with the
-            same pictures, mirrored otherwise.
-        processes: that render side by side.
-        num_workers: of the loaders; with pictures in memory none is fastest.
+        root: The folder.
+        image_size: Height and width in pixels; None for that of the model's generator.
+        batch_size: Photos per batch and rank.
+        flip: Also show every training photo mirrored: a pass is then twice as long.
+        validation_fraction: Which part of the photos is held out for validation and test, chosen by their names.
+        seed: Of the order in training.
+        cache_gigabytes: Photos are decoded once and kept in memory, on each rank, where they take no more than this.
+        num_workers: Processes that decode photos where these are not kept in memory.
     """
 
     def __init__(
         self,
-        image_size: int = 64,
-        num_samples: int = 20000,
-        num_val_samples: int = 512,
-        num_test_samples: int = 1000,
-        samples_per_person: int = 1,
-        batch_size: int = 32,
-        seed: int = 0,
-        density: Density = "medium",
-        supersample: int = 2,
-        folder: Path | None = None,
-        in_memory: bool = True,
+        root: str,
+        image_size: int | None = None,
+        batch_size: int = 16,
         flip: bool = False,
-        processes: int = 2,
-        num_workers: int = 0,
+        validation_fraction: float = 0.0,
+        seed: int = 0,
+        cache_gigabytes: float = 4.0,
+        num_workers: int = 4,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"expected a batch size of at least 1, got {batch_size}: raise it")
-        sizes: dict[Split, int] = {"train": num_samples, "val": num_val_samples, "test": num_test_samples}
-        self.specs = {
-            split: CorpusSpec(image_size, size, samples_per_person, seed, _FIRST_PERSON[split], density, supersample)
-            for split, size in sizes.items()
-        }
-        self.batch_size, self.folder, self.in_memory, self.flip = batch_size, folder, in_memory, flip
-        self.processes, self.num_workers, self.seed = processes, num_workers, seed
-        self._datasets: dict[Split, PortraitDataset] = {}
+        if batch_size < 1 or (image_size is not None and image_size < 1) or num_workers < 0:
+            raise InputError(
+                f"expected positive sizes, got batch_size {batch_size}, image_size {image_size}, num_workers {num_workers}; raise them"
+            )
+        self.root = Path(root).expanduser()
+        self.batch_size, self.flip, self.validation_fraction = batch_size, flip, validation_fraction
+        self.seed, self.cache_gigabytes, self.num_workers = seed, cache_gigabytes, num_workers
+        self._image_size = image_size
+        self._paths: dict[Split, list[Path]] = {}
+        self._datasets: dict[Split, PhotoDataset] = {}
 
-    def prepare_data(self) -> None:
-        """Render what is missing of all splits."""
-        for spec in self.specs.values():
-            render_corpus(spec, corpus_folder(spec, self.folder), self.processes)
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels.
 
-    def dataset(self, split: Split) -> PortraitDataset:
-        """The pictures of a split; rendered already."""
+        Raises:
+            InputError: if none was given and there is no generator to take it from.
+        """
+        if self._image_size is None:
+            model = self.trainer.lightning_module if self.trainer is not None else None
+            size = getattr(getattr(model, "generator", None), "resolution", None)
+            if not isinstance(size, int):
+                raise InputError("expected an image_size, got none, and the model has no generator that tells it; set data.image_size")
+            self._image_size = size
+        return self._image_size
+
+    def setup(self, stage: str) -> None:
+        """Find, split and check the photos."""
+        self._find()
+
+    def dataset(self, split: Split) -> PhotoDataset:
+        """The photos of a split; decoded on the first call where they are kept in memory."""
         if split not in self._datasets:
-            spec = self.specs[split]
-            corpus = PortraitCorpus(spec, corpus_folder(spec, self.folder), self.in_memory)
-            self._datasets[split] = PortraitDataset(corpus, flip=self.flip and split == "train")
+            paths = self._find()[split]
+            mirror = self.flip and split == "train"
+            self._datasets[split] = PhotoDataset(paths, self.image_size, mirror, in_memory=self._in_memory)
         return self._datasets[split]
 
     def train_dataloader(self) -> ResumableLoader:
         sampler = self._sampler("train", drop_uneven=True, shuffle_seed=self.seed)
-        loader = ResumableLoader(self.dataset("train"), sampler, self.batch_size, self.num_workers, _batch_as_is)
-        return self.resumable(loader)
+        return self.resumable(
+            ResumableLoader(self.dataset("train"), sampler, self.batch_size, self._workers, _batch_as_is)
+        )
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._evaluation_loader("val")
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]] | list[Any]:
+        """Photos held out; no loader without any, as for a generator, which is not validated on batches."""
+        return self._held_out() if self.validation_fraction else []
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._evaluation_loader("test")
+        return self._held_out()
 
     def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._evaluation_loader("test")
+        return self._held_out()
 
-    def _evaluation_loader(self, split: Split) -> DataLoader[dict[str, Tensor]]:
+    def _find(self) -> dict[Split, list[Path]]:
+        if not self._paths:
+            paths = find_photos(self.root)
+            check_photos(paths, self.image_size)
+            train, val = split_photos(paths, self.root, self.validation_fraction)
+            self._paths = {"train": train, "val": val}
+        return self._paths
+
+    def _held_out(self) -> DataLoader[dict[str, Tensor]]:
+        if not self.validation_fraction:
+            raise InputError("expected photos that are held out, got a validation_fraction of 0; set data.validation_fraction")
         return DataLoader(
-            self.dataset(split),
+            self.dataset("val"),
             batch_size=self.batch_size,
-            sampler=self._sampler(split, drop_uneven=False),
-            num_workers=self.num_workers,
+            sampler=self._sampler("val", drop_uneven=False),
+            num_workers=self._workers,
             collate_fn=_batch_as_is,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=self._workers > 0,
         )
+
+    @property
+    def _in_memory(self) -> bool:
+        photos = sum(map(len, self._find().values()))
+        return photos * 3 * self.image_size**2 <= self.cache_gigabytes * 1e9
+
+    @property
+    def _workers(self) -> int:
+        # Photos in memory are handed over faster than a worker could.
+        return 0 if self._in_memory else self.num_workers
 
     def _sampler(self, split: Split, drop_uneven: bool, shuffle_seed: int | None = None) -> RankSampler:
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
         return RankSampler(len(self.dataset(split)), ranks, rank, drop_uneven, shuffle_seed)
+
+
+def _batch_as_is(batch: Any) -> Any:
+    return batch

@@ -1,5 +1,6 @@
 """Fréchet distance between two sets of feature vectors, each taken as a Gaussian."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,53 @@ def feature_statistics(features: Float[Tensor, "samples features"]) -> FeatureSt
     mean = features.mean(dim=0)
     centred = features - mean
     return FeatureStatistics(mean, centred.T @ centred / (features.shape[0] - 1))
+
+
+class RunningStatistics:
+    """Mean and covariance of feature vectors that come in batches, without keeping them.
+
+    Sums are kept in float64 of the vectors less the first batch's mean, so that large means cost no digits.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._origin: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._products: Tensor | None = None
+
+    def add(self, features: Float[Tensor, "samples features"]) -> None:
+        """Take (N, F) feature vectors in."""
+        features = features.double()
+        if self._origin is None or self._sum is None or self._products is None:
+            self._origin = features.mean(dim=0)
+            self._sum = torch.zeros_like(self._origin)
+            self._products = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
+        centred = features - self._origin
+        self._count += len(features)
+        self._sum += centred.sum(dim=0)
+        self._products += centred.T @ centred
+
+    def statistics(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda values: values) -> FeatureStatistics:
+        """The Gaussian of all vectors of all ranks.
+
+        Args:
+            sum_over_ranks: Adds a tensor up over the ranks, each of which has taken in at least one vector.
+
+        Raises: `InputError` for fewer than two vectors or values that are not finite.
+        """
+        if self._origin is None or self._sum is None or self._products is None:
+            raise InputError("expected at least 2 feature vectors, got 0 on a rank; give more pictures")
+        count = sum_over_ranks(torch.tensor(float(self._count), dtype=torch.float64, device=self._sum.device))
+        if count < 2:
+            raise InputError(f"expected at least 2 feature vectors, got {int(count)}; give more pictures")
+        # From the origin of this rank to that of all: sum of (x - m) (x - m)^T = P - d s^T - s d^T + n d d^T with d = m - o.
+        mean = sum_over_ranks(self._sum + self._count * self._origin) / count
+        shift = mean - self._origin
+        products = self._products - torch.outer(shift, self._sum) - torch.outer(self._sum, shift)
+        covariance = sum_over_ranks(products + self._count * torch.outer(shift, shift)) / (count - 1)
+        if not torch.isfinite(covariance).all():
+            raise InputError("expected finite feature vectors, got NaN or infinity; look for broken pictures among them")
+        return FeatureStatistics(mean, covariance)
 
 
 def gaussian_frechet_distance(first: FeatureStatistics, second: FeatureStatistics) -> float:

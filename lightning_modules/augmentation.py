@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datamodules.portrait_data import MIRRORED_LANDMARKS
+from datamodules.synthetic_portraits import MIRRORED_LANDMARKS
 from renderers.errors import InputError
 
 

@@ -6,40 +6,36 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule
+from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
-from torchvision.utils import save_image
 
+from lightning_modules.gan_progress import GanProgress
+from lightning_modules.painting_loss import PaintingLoss
 from lightning_modules.progress import rank_seed
-from lightning_modules.run_folder import CHECKPOINT_FOLDER, LAST_CHECKPOINT, folder_of
 from lightning_modules.warm_start import WarmStart, portrait_latents, weigh_latents
+from models.stylegan2.augmentation import AdaptiveAugmentation
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
-from models.stylegan2.latents import code_statistics, mix, random_crossovers
-from models.stylegan2.loading import GENERATOR_KIND, save_discriminator, save_generator
+from models.stylegan2.latents import mix, random_crossovers
+from models.stylegan2.loading import GENERATOR_KIND
 from models.stylegan2.losses import (
     PathLengthPenalty,
     discriminator_loss,
     generator_loss,
     path_lengths,
     r1_penalty,
-    reconstruction_loss,
 )
 from models.weights import load_weights
 from renderers.errors import InputError
-from renderers.images import to_unit
-
-GENERATOR_FILE = "generator.safetensors"
-DISCRIMINATOR_FILE = "discriminator.safetensors"
 
 
 class StyleGAN2(LightningModule):
     """StyleGAN2 with non-saturating logistic loss, lazy R1 and path length regularisation, style mixing and an averaged generator.
 
     Batches are dictionaries with ``image`` (batch, 3, height, width) in [-1, 1], and ``latent`` (batch, z_dim) for a warm start. All random
-    numbers of a step follow from the seed, the rank and the images seen, so a resumed run continues exactly. The averaged generator is
-    written to the run's folder, with the statistics of its W, at every checkpoint and at the end.
+    numbers of a step follow from the seed, the rank and the images seen, so a resumed run continues exactly. `GanProgress` writes
+    samples, weights and checkpoints to the run's folder.
 
     Args:
         generator: What is trained.
@@ -58,7 +54,8 @@ class StyleGAN2(LightningModule):
             their latent alone, where noise can only imitate texture by grain.
         average_half_life: Half-life of the averaged generator, in images (10 thousand in the paper).
         average_rampup: Bound on the half-life as a part of the images seen so far (0.05 in ADA), so that the average forgets its start.
-        horizontal_flip: Mirror half of the real images that the discriminator sees.
+        augmentation: What the discriminator sees is changed by it, for sets of fewer than some ten thousand pictures; None for nothing. R1
+            is then that of the changed pictures.
         warm_start: The supervised first phase.
         total_images: Training ends after so many images; None leaves the end to the trainer, whose max_steps counts the steps of both
             optimizers.
@@ -85,7 +82,7 @@ class StyleGAN2(LightningModule):
         noise: Literal["random", "none"] = "random",
         average_half_life: float = 10_000.0,
         average_rampup: float = 0.05,
-        horizontal_flip: bool = False,
+        augmentation: AdaptiveAugmentation | None = None,
         warm_start: WarmStart = WarmStart(),
         total_images: int | None = None,
         sample_every: int = 20_000,
@@ -116,6 +113,7 @@ class StyleGAN2(LightningModule):
             self._start_from(weights)
         self.average = copy.deepcopy(generator).requires_grad_(False)
         self.path_length = PathLengthPenalty()
+        self.painting = PaintingLoss(warm_start.painting, warm_start.landmarker)
         self.learning_rate = learning_rate
         self.discriminator_learning_rate = (
             learning_rate if discriminator_learning_rate is None else discriminator_learning_rate
@@ -129,7 +127,7 @@ class StyleGAN2(LightningModule):
         self.noise: Literal["random", "none"] = noise
         self.average_half_life = average_half_life
         self.average_rampup = average_rampup
-        self.horizontal_flip = horizontal_flip
+        self.augmentation = augmentation
         self.warm_start = warm_start
         self.total_images = total_images
         self.sample_every = sample_every
@@ -197,15 +195,12 @@ class StyleGAN2(LightningModule):
         self._last_step = time.monotonic()
 
     def on_train_batch_end(self, outputs: object, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Write checkpoint, samples and weights when they are due."""
-        count = len(batch["image"]) * self.trainer.world_size
-        if int(self.images_seen) // self.sample_every > (int(self.images_seen) - count) // self.sample_every:
-            self.save_progress()
+        """End a run that has seen all its images."""
         self._stop_when_due()
 
-    def on_train_end(self) -> None:
-        """Write the last checkpoint, samples and weights."""
-        self.save_progress()
+    def configure_callbacks(self) -> list[Callback]:
+        """Samples, weights and checkpoints."""
+        return [GanProgress(self.sample_every)]
 
     def step_rng(self) -> torch.Generator:
         """Source of the random numbers of this rank's next step."""
@@ -218,37 +213,18 @@ class StyleGAN2(LightningModule):
         cuts = random_crossovers(count, self.generator.num_layers, self.mixing_probability, rng, self.device)
         return mix(codes, cuts, self.generator.num_layers)
 
-    def save_progress(self) -> None:
-        """Write the checkpoint to resume from, an 8 x 8 grid of the averaged generator for fixed latents, and both networks' weights."""
-        folder = folder_of(self.trainer)
-        if self.trainer.is_global_zero:
-            rng = torch.Generator().manual_seed(self.seed)
-            z = torch.randn(64, self.average.z_dim, generator=rng).to(self.device)
-            with torch.no_grad():
-                images = torch.cat([self.average(part) for part in z.split(16)])
-            (folder / "samples").mkdir(parents=True, exist_ok=True)
-            save_image(
-                to_unit(images).clamp(0, 1), folder / "samples" / f"{int(self.images_seen):09d}.png", nrow=8, padding=0
-            )
-            mean, deviation = code_statistics(self.average.mapping, self.average.z_dim, device=self.device)
-            self.average.mean_w.copy_(mean)
-            self.average.std_w.copy_(deviation)
-            save_generator(folder / GENERATOR_FILE, self.average)
-            save_discriminator(folder / DISCRIMINATOR_FILE, self.discriminator)
-        # Lightning's ModelCheckpoint counts optimizer steps, of which a step of ours takes two to four: it would miss its multiples.
-        self.trainer.save_checkpoint(folder / CHECKPOINT_FOLDER / LAST_CHECKPOINT)
-
     def _train_discriminator(self, images: Tensor, optimizer: LightningOptimizer, rng: torch.Generator) -> None:
-        if self.horizontal_flip:
-            mirrored = torch.rand(len(images), 1, 1, 1, generator=rng, device=self.device) < 0.5
-            images = torch.where(mirrored, images.flip(3), images)
         with torch.no_grad():
             fakes = self.generator.synthesis(self.sample_codes(len(images), rng), self.noise, rng)
+            images, fakes = self._augmented(images, rng), self._augmented(fakes, rng)
         real_logits, fake_logits = self.discriminator(images), self.discriminator(fakes)
         loss = discriminator_loss(real_logits, fake_logits)
         self._step(loss, optimizer)
         self.log("train/discriminator", loss, prog_bar=True)
         self.log_dict({"train/real_logit": real_logits.mean(), "train/fake_logit": fake_logits.mean()})
+        if self.augmentation is not None:
+            self.augmentation.adapt(real_logits.detach(), len(images) * self.trainer.world_size, self._mean_over_ranks)
+            self.log("train/augmentation", self.augmentation.probability, prog_bar=True)
         if self.r1_gamma and int(self.discriminator_steps) % self.r1_interval == 0:
             penalty = r1_penalty(self.discriminator, images)
             self._step(penalty * (self.r1_gamma / 2 * self.r1_interval), optimizer)
@@ -265,11 +241,13 @@ class StyleGAN2(LightningModule):
             count = max(round(len(images) * fraction), 1)
             codes = self.generator.broadcast(self.generator.mapping(portrait_latents(batch, self.generator.z_dim)[:count]))
             painted = self.generator.synthesis(codes)
-            supervised = reconstruction_loss(painted, images[:count], self.warm_start.detail)
+            supervised, terms = self.painting(painted, batch)
             losses.append(weight * supervised)
             self.log("train/supervised", supervised, prog_bar=True)
+            self.log_dict({f"train/supervised_{name}": term for name, term in terms.items()})
         if adversarial:
-            logits = self.discriminator(self.generator.synthesis(self.sample_codes(len(images), rng), self.noise, rng))
+            fakes = self.generator.synthesis(self.sample_codes(len(images), rng), self.noise, rng)
+            logits = self.discriminator(self._augmented(fakes, rng))
             losses.append(generator_loss(logits))
             self.log("train/generator", losses[-1], prog_bar=True)
         self._step(torch.stack(losses).sum(), optimizer)
@@ -279,6 +257,9 @@ class StyleGAN2(LightningModule):
             penalty = self.path_length(path_lengths(self.generator, codes, rng))
             self._step(penalty * (self.path_length_weight * self.path_length_interval), optimizer)
             self.log("train/path_length", self.path_length.mean_length)
+
+    def _augmented(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return images if self.augmentation is None else self.augmentation(images, rng)
 
     @property
     def _generator_ratio(self) -> float:

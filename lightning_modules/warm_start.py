@@ -6,10 +6,15 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
+from lightning_modules.painting_loss import PaintingWeights
 from models.stylegan2.generator import Generator
 from models.stylegan2.importance import latent_importance, scale_mapping_inputs
 from renderers.errors import InputError
+
+# Side of the blocks of pixels over which pictures are averaged before they are regressed on latents; ours.
+_BLOCK = 4
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class WarmStart:
         transition_images: Portraits of the adversarial phase over which the supervised loss fades out.
         transition_fraction: Part of a batch that the fading loss sees.
         transition_weight: Weight of the supervised loss beside the adversarial one at the start of the transition.
-        detail: Weight of the Laplacian term of the supervised loss.
+        painting: Weights of the terms of the supervised loss.
+        landmarker: Weights of the landmark network that the supervised loss looks through, if it does.
         learning_rate: Of the generator before the adversarial phase.
         momentum: First Adam coefficient of the generator before the adversarial phase; regression gains from it, the game does not.
         importance_images: Portraits, on each rank, from which the importance of each latent number is estimated at the start, to
@@ -37,7 +43,8 @@ class WarmStart:
     transition_images: int = 0
     transition_fraction: float = 0.25
     transition_weight: float = 1.0
-    detail: float = 1.0
+    painting: PaintingWeights = PaintingWeights()
+    landmarker: str | None = None
     learning_rate: float = 0.004
     momentum: float = 0.9
     importance_images: int = 0
@@ -81,12 +88,23 @@ def weigh_latents(
         mean_over_ranks: Averages a tensor over all ranks, each of which estimates from portraits of its own: networks that are trained
             together must stay equal.
     """
-    images: list[Tensor] = []
+    views: dict[str, list[Tensor]] = {}
     latents: list[Tensor] = []
     for batch in batches:
-        images.append(batch["image"])
-        latents.append(portrait_latents(batch, generator.z_dim))
-        if sum(map(len, images)) >= warm_start.importance_images:
+        latents.append(portrait_latents(batch, generator.z_dim).float())
+        for name, values in _views(batch, warm_start).items():
+            views.setdefault(name, []).append(values.flatten(1).float())
+        if sum(map(len, latents)) >= warm_start.importance_images:
             break
-    importance = mean_over_ranks(latent_importance(torch.cat(images).float(), torch.cat(latents).float()))
+    importance = mean_over_ranks(latent_importance([torch.cat(parts) for parts in views.values()], torch.cat(latents)))
     scale_mapping_inputs(generator, importance.to(generator.const.device), warm_start.importance_power)
+
+
+def _views(batch: dict[str, Tensor], warm_start: WarmStart) -> dict[str, Tensor]:
+    """What the supervised loss looks at: the picture, its face and its landmarks, the first two in blocks of pixels."""
+    views = {"picture": avg_pool2d(batch["image"], _BLOCK)}
+    if warm_start.painting.face:
+        views["face"] = avg_pool2d(batch["image"] * batch["mask"], _BLOCK)
+    if warm_start.painting.landmarks:
+        views["landmarks"] = batch["landmarks"]
+    return views

@@ -1,7 +1,7 @@
 """How each shipped training config is made small enough for a test: words added to its command line.
 
-Every file in `configs/demo/` that trains needs an entry; `tests/test_shipped_configs.py` fails otherwise. The test runs
-in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels.
+Every file in `configs/demo/` that trains, and `configs/teacher.yaml`, needs an entry; `tests/test_shipped_configs.py` fails otherwise.
+The test runs in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels, and `photos`.
 """
 
 STEPS = (
@@ -33,5 +33,12 @@ OVERRIDES: dict[str, list[str]] = {
         "--model.generator.init_args.channels [6,6,4] --model.discriminator.init_args.channels [6,6,4]",
         "--model.warm_start.images 8 --model.warm_start.importance_images 0 --model.total_images 16",
         "--trainer.precision 32-true",
+    ],
+    "configs/teacher.yaml": [
+        "--data.root photos --data.batch_size 4 --model.total_images 16 --model.sample_every 8",
+        "--model.generator.init_args.resolution 16 --model.generator.init_args.channel_base 64",
+        "--model.generator.init_args.z_dim 8 --model.generator.init_args.w_dim 12",
+        "--model.discriminator.init_args.resolution 16 --model.discriminator.init_args.channel_base 64",
+        "--trainer.callbacks.init_args.generated 8 --trainer.callbacks.init_args.batch_size 4",
     ],
 }

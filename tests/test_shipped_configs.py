@@ -9,11 +9,12 @@ import yaml
 import cli
 from tests.config_overrides import OVERRIDES
 from tests.conftest import ROOT
+from tests.photo_files import write_photos
 from tests.tiny_stylerig import write_networks
 
 SHIPPED = [
     str(path.relative_to(ROOT))
-    for path in sorted((ROOT / "configs" / "demo").glob("*.yaml"))
+    for path in [*sorted((ROOT / "configs" / "demo").glob("*.yaml")), ROOT / "configs" / "teacher.yaml"]
     if "model" in yaml.safe_load(path.read_text())
 ]
 
@@ -44,6 +45,7 @@ def test_named_assets_are_shipped(config: str) -> None:
 def test_shipped_config_trains(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_networks(tmp_path)
+    write_photos(tmp_path / "photos")
     assert config in OVERRIDES, f"{config} has no entry in tests/config_overrides.py"
     words = ["--trainer.accelerator", "cpu", "--logger.wandb", "disabled", "--trainer.enable_model_summary", "false"]
     cli.main(["fit", "--config", config, *words, *" ".join(OVERRIDES[config]).split()])

@@ -13,6 +13,7 @@ from datamodules.loading import RankSampler, ResumableLoader
 from lightning_modules.stylegan2 import StyleGAN2
 from lightning_modules.warm_start import WarmStart
 from models.stylegan2 import Discriminator, Generator
+from models.stylegan2.augmentation import AdaptiveAugmentation
 from tests.test_stylegan2_training import Portraits, Z
 
 
@@ -31,7 +32,10 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     warm_start = WarmStart(transition_images=1000, importance_images=8)
     networks = Generator([8, 6], z_dim=Z, w_dim=6, mapping_layers=2), Discriminator([8, 6])
-    model = StyleGAN2(*networks, r1_interval=1, path_length_weight=2.0, warm_start=warm_start, total_images=32)
+    # Moved by each rank's own signs alone, the probability would go apart.
+    augmentation = AdaptiveAugmentation(target=0.0, images_to_one=64.0, interval=1, initial=0.5)
+    options = {"r1_interval": 1, "path_length_weight": 2.0, "total_images": 32}
+    model = StyleGAN2(*networks, augmentation=augmentation, warm_start=warm_start, **options)
     trainer = Trainer(
         accelerator="cpu",
         devices=2,
@@ -44,7 +48,8 @@ def main(folder: Path) -> None:
         default_root_dir=folder,
     )
     trainer.fit(model, SharedPortraits())
-    contents = {"images_seen": int(model.images_seen), "parameters": dict(model.named_parameters())}
+    parameters = dict(model.named_parameters()) | {"probability": augmentation.probability}
+    contents = {"images_seen": int(model.images_seen), "parameters": parameters}
     torch.save(contents, folder / f"rank{trainer.global_rank}.pt")
 
 

@@ -1,7 +1,8 @@
-"""How much each number of a portrait's latent shows in its picture: the scale that a warm-started mapping network reads it with."""
+"""How much each number of a portrait's latent shows: the scale that a warm-started mapping network reads it with."""
+
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,21 +11,18 @@ from renderers.errors import InputError
 
 
 def latent_importance(
-    images: Float[Tensor, "samples 3 height width"],
-    latents: Float[Tensor, "samples z_dim"],
-    cell: int = 4,
-    ridge: float = 1e-3,
+    views: Sequence[Float[Tensor, "samples _"]], latents: Float[Tensor, "samples z_dim"], ridge: float = 1e-3
 ) -> Float[Tensor, " z_dim"]:
-    """Variance of coarse pictures that each latent number explains, by ridge regression of pictures on latents.
+    """Share of the explained variance of portraits that is due to each latent number, by ridge regression on latents.
 
     Args:
-        images: Portraits.
+        views: What is seen of the portraits, such as coarse pictures and landmarks; each of any number of values. All count alike, whatever
+            their units.
         latents: The standard normal latents they were drawn from, more samples than numbers.
-        cell: Pixels of a side that are averaged before.
         ridge: Weight of the ridge relative to the variance of the latents.
 
     Returns:
-        The summed squared coefficients of each number, in squared units of `images`.
+        The summed squared coefficients of each number, as a share of those of all numbers, summed over views.
 
     Raises:
         InputError: if there are no more samples than latent numbers.
@@ -32,10 +30,12 @@ def latent_importance(
     samples, numbers = latents.shape
     if samples <= numbers:
         raise InputError(f"expected more than {numbers} portraits to weigh {numbers} latent numbers, got {samples}; give more")
-    pictures = F.avg_pool2d(images, cell).flatten(1)
-    pictures = pictures - pictures.mean(dim=0)
     gram = latents.T @ latents + ridge * samples * torch.eye(numbers, device=latents.device, dtype=latents.dtype)
-    return torch.linalg.solve(gram, latents.T @ pictures).square().sum(dim=1)
+    importance = latents.new_zeros(numbers)
+    for view in views:
+        energy = torch.linalg.solve(gram, latents.T @ (view - view.mean(dim=0))).square().sum(dim=1)
+        importance += energy / energy.sum()
+    return importance
 
 
 @torch.no_grad()

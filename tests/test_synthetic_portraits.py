@@ -1,18 +1,22 @@
-"""Portraits as training data: cached, resumed, repaired, split by people."""
+"""Synthetic portraits as training data: cached, resumed, repaired, split by people."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from datamodules.loading import IndexDataset, RankSampler, ResumableLoader
-from datamodules.portrait_data import MIRRORED_LANDMARKS, PortraitDataModule, PortraitDataset, mirror_landmarks
 from datamodules.portraits.corpus import (
     CorpusSpec,
     PortraitCorpus,
     corpus_folder,
     render_corpus,
     shard_path,
+)
+from datamodules.synthetic_portraits import (
+    MIRRORED_LANDMARKS,
+    PortraitDataset,
+    SyntheticPortraitDataModule,
+    mirror_landmarks,
 )
 from renderers.errors import InputError
 
@@ -74,7 +78,7 @@ def test_sample_does_not_depend_on_shards(folder: Path, tmp_path: Path) -> None:
 
 
 def test_data_module_serves_dictionaries(tmp_path: Path) -> None:
-    data = PortraitDataModule(
+    data = SyntheticPortraitDataModule(
         image_size=16,
         num_samples=4,
         num_val_samples=2,
@@ -95,39 +99,6 @@ def test_data_module_serves_dictionaries(tmp_path: Path) -> None:
     ]
     assert not (people[0] & people[1] or people[1] & people[2] or people[0] & people[2])
     assert data.dataset("val")[1]["landmarks"].shape == (68, 2)
-
-
-def test_training_order_is_shared_out_and_resumed() -> None:
-    def order(ranks: int, rank: int, start: int = 0, number: int = 0, seed: int = 0) -> list[int]:
-        sampler = RankSampler(50, ranks, rank, drop_uneven=True, shuffle_seed=seed)
-        sampler.start, sampler.pass_number = start, number
-        return list(sampler)
-
-    whole = order(1, 0)
-    assert sorted(whole) == list(range(50)) and whole != list(range(50))
-    assert len({tuple(order(1, 0, number=number, seed=seed)) for number in range(3) for seed in range(3)}) == 9
-    three = [order(3, rank) for rank in range(3)]
-    assert {len(part) for part in three} == {16} and sorted(sum(three, [])) == sorted(whole[:48])
-    assert sorted(order(1, 0, start=12) + whole[:12]) == list(range(50))
-    assert sorted(order(2, 0, start=12) + order(2, 1, start=12)) == sorted(whole[12:])
-
-
-def test_loader_goes_on_within_and_after_a_pass() -> None:
-    def loader() -> ResumableLoader:
-        return ResumableLoader(IndexDataset(10), RankSampler(10, 1, 0, drop_uneven=True, shuffle_seed=1), batch_size=4)
-
-    straight = loader()
-    passes = [torch.cat(list(straight)).tolist() for _ in range(3)]
-    assert passes[0] != passes[1] != passes[2] and all(len(numbers) == 8 for numbers in passes)
-    for batches, expected in ((1, passes[0][4:]), (2, passes[1])):
-        first, second = loader(), loader()
-        iterator = iter(first)
-        for _ in range(batches):
-            next(iterator)
-        second.load_state_dict(first.state_dict())
-        assert torch.cat(list(second)).tolist() == expected
-    with pytest.raises(InputError, match="at least one batch of 8"):
-        ResumableLoader(IndexDataset(10), RankSampler(10, 2, 0, drop_uneven=True), batch_size=8)
 
 
 def test_mirroring() -> None:
@@ -153,4 +124,4 @@ def test_bad_options_are_refused() -> None:
     with pytest.raises(InputError, match="image_size"):
         CorpusSpec(image_size=0)
     with pytest.raises(InputError, match="batch size"):
-        PortraitDataModule(batch_size=0)
+        SyntheticPortraitDataModule(batch_size=0)
