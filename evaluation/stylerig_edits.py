@@ -3,83 +3,28 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+import torch.distributed as distributed
 from jaxtyping import Float
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.latent_pairs import LatentPairs
-from evaluation.pose_from_landmarks import fit_pose
-from evaluation.reading_changes import reading_change
+from evaluation.picture_readers import JudgeReader, LandmarkReader, Reader, Reading
 from evaluation.report import json_text, write_text
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylerig import StyleRig
-from models.morphable import FaceParameters, MorphableModel
-from models.observers import Judge, JudgeReading, load_judge
+from models.morphable import FaceParameters
+from models.observers import load_judge
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNet
-from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.rotation import rotation_distance
 
-# The jaw line (0..16) is an outline that slides over the face as it turns, no fixed set of points.
-_JAW = 17
-
 # Edited codes of (codes to edit, codes whose component they are to take).
 Transfer = Callable[[Tensor, Tensor], Tensor]
-
-
-class PoseReading(NamedTuple):
-    """What a reader of the pose alone sees: (batch, 3) Euler radians."""
-
-    rotation: Float[Tensor, "batch 3"]
-
-
-Reading = JudgeReading | PoseReading
-
-
-class JudgeReader:
-    """Reads pictures by the judge."""
-
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-
-    def read(self, images: Float[Tensor, "batch 3 size size"]) -> Reading:
-        """Everything that the judge reads."""
-        return self.judge(images)
-
-    def changes(self, before: Reading, after: Reading) -> dict[str, Tensor]:
-        """(batch) changes of what a pose edit should leave alone: see `evaluation.reading_changes`."""
-        assert isinstance(before, JudgeReading) and isinstance(after, JudgeReading)
-        change = reading_change(self.judge, before, after)
-        return {"expression": change.expression, "illumination": change.illumination, "identity": change.identity}
-
-
-class LandmarkReader:
-    """Reads the pose alone, by fitting the mean face's landmarks to those that a network sees: for pictures no judge knows.
-
-    Where the network is the one of the training's landmark loss, the reading is not independent of the training.
-    """
-
-    def __init__(self, landmarker: nn.Module, face_model: MorphableModel, camera: PerspectiveCamera) -> None:
-        self.landmarker = landmarker
-        self.shape = face_model.mean_shape[face_model.landmark_indices]
-        self.weights = (torch.arange(len(self.shape), device=self.shape.device) >= _JAW).float()
-        self.camera = camera
-
-    def read(self, images: Float[Tensor, "batch 3 size size"]) -> Reading:
-        """The pose of the fit."""
-        fit = fit_pose(self.landmarker(images), self.shape, images.shape[-1], self.camera, self.weights)
-        return PoseReading(fit.rotation.float())
-
-    def changes(self, before: Reading, after: Reading) -> dict[str, Tensor]:
-        """Nothing: landmarks alone do not tell expression, light and identity apart."""
-        return {}
-
-
-Reader = JudgeReader | LandmarkReader
 
 
 def transfer_by(rignet: RigNet, face_reconstruction: FaceReconstruction) -> Transfer:
@@ -116,11 +61,13 @@ class TransferMeasurement:
     """What a transfer of the rotation did, medians over pairs.
 
     Attributes:
+        turn_deg: Angle between the rotation achieved and the code's own: how far the head was turned.
         rotation_error_deg: Angle between the rotation achieved and the source's.
         axis_error_deg: Absolute differences in pitch, yaw and roll.
         changes: How far each property that should stay has moved: see `evaluation.reading_changes`.
     """
 
+    turn_deg: float
     rotation_error_deg: float
     axis_error_deg: dict[str, float]
     changes: dict[str, float]
@@ -201,10 +148,11 @@ def measure_rotation_edits(
 
 def compare_readings(reader: Reader, result: Reading, own: Reading, source: Reading) -> TransferMeasurement:
     """What a result shows against what it was made of (`own`) and the pose that it was asked (`source`)."""
-    angles = rotation_distance(result.rotation, source.rotation).rad2deg()
+    turn, error = (rotation_distance(result.rotation, other.rotation).rad2deg().median() for other in (own, source))
     axes = (result.rotation - source.rotation).rad2deg().abs().median(dim=0).values.tolist()
     changes = {name: float(change.median()) for name, change in reader.changes(own, result).items()}
-    return TransferMeasurement(float(angles.median()), dict(zip(("pitch", "yaw", "roll"), axes, strict=True)), changes)
+    by_axis = dict(zip(("pitch", "yaw", "roll"), axes, strict=True))
+    return TransferMeasurement(float(turn), float(error), by_axis, changes)
 
 
 def _ratio(value: float, reference: float) -> float:
@@ -223,7 +171,7 @@ def _changes_at(error: float, steps: list[TransferMeasurement]) -> dict[str, flo
 class RotationEdits(Callback):
     """Measures pose edits on the test pairs of a `lightning test` run, or on the validation pairs at the end of a fit.
 
-    Writes ``rotation_edits.json`` into the run's folder and logs the main figures.
+    Writes ``rotation_edits.json`` into the run's folder and logs the main figures, over the pairs of all ranks.
 
     Args:
         judge: Weights of the judge; null reads the pose alone, by fitting the mean landmarks to those that the module's
@@ -258,18 +206,10 @@ class RotationEdits(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._pairs.append(batch)
+        # The pictures are made anew when they are measured: those of all pairs together may not fit into memory.
+        self._pairs.append(LatentPairs(batch.indices, batch.w, batch.v))
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: LatentPairs,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._pairs.append(batch)
+    on_test_batch_end = on_validation_batch_end
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._measure(trainer, pl_module)
@@ -279,6 +219,7 @@ class RotationEdits(Callback):
             self._measure(trainer, pl_module)
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pairs = _of_all_ranks(self._pairs)
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, StyleRig) and pl_module.face_reconstruction is not None
@@ -291,8 +232,8 @@ class RotationEdits(Callback):
             pl_module.generator,
             transfer_by(pl_module.rignet, pl_module.face_reconstruction),
             reader,
-            torch.cat([pair.w for pair in self._pairs]),
-            torch.cat([pair.v for pair in self._pairs]),
+            pairs.w.to(pl_module.device),
+            pairs.v.to(pl_module.device),
         )
         write_text(folder_of(trainer) / self.FILE, json_text(measurement.as_dict()))
         if not math.isfinite(measurement.error_ratio):
@@ -303,3 +244,14 @@ class RotationEdits(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics({f"edit/{name}": value for name, value in figures.items()}, step=trainer.global_step)
+
+
+def _of_all_ranks(batches: list[LatentPairs]) -> LatentPairs:
+    """The codes that all ranks have kept, on the CPU and in the order of their indices: each is called with its own."""
+    own = [torch.cat(values).cpu() for values in zip(*(batch[:3] for batch in batches), strict=True)]
+    if distributed.is_available() and distributed.is_initialized():
+        gathered: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(gathered, own)
+        own = [torch.cat(values) for values in zip(*gathered, strict=True)]
+    indices, w, v = (values[own[0].argsort()] for values in own)
+    return LatentPairs(indices, w, v)

@@ -1,4 +1,4 @@
-"""Everything that the demo reports about a pose rig: figures, targets and pictures."""
+"""Everything that the demo measures of a pose rig: figures, targets and pictures."""
 
 import math
 from collections.abc import Callable
@@ -14,15 +14,9 @@ from datamodules.latent_pairs import PairRecipe
 from datamodules.portraits import PortraitSampler
 from evaluation.distributions import spread_ratios
 from evaluation.frechet import frechet_distance, frechet_distance_of_halves
+from evaluation.picture_readers import JudgeReader
 from evaluation.rasterizer_benchmark import RasterizerMeasurement, measure_rasterizer
-from evaluation.report import Report
-from evaluation.stylerig_edits import (
-    JudgeReader,
-    RotationEditMeasurement,
-    TransferMeasurement,
-    measure_rotation_edits,
-    transfer_by,
-)
+from evaluation.stylerig_edits import RotationEditMeasurement, measure_rotation_edits, transfer_by
 from evaluation.stylerig_pictures import (
     mixing_grid,
     reconstruction_overlays,
@@ -31,7 +25,7 @@ from evaluation.stylerig_pictures import (
     yaw_sweep,
 )
 from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
-from evaluation.true_turns import measure_true_turns
+from evaluation.true_turns import TrueTurns, measure_true_turns
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNet
@@ -168,7 +162,7 @@ class DemoResults:
     generator: GeneratorMeasurement
     reconstruction: ReconstructionMeasurement
     edits: RotationEditMeasurement
-    true_turns: TransferMeasurement
+    true_turns: TrueTurns
     pictures: dict[str, Image.Image]
 
     @property
@@ -184,7 +178,8 @@ class DemoResults:
             "generator": asdict(self.generator),
             "face_reconstruction": asdict(self.reconstruction),
             "pose_edits": self.edits.as_dict(),
-            "true_turns_of_portraits": asdict(self.true_turns),
+            "true_turns_of_portraits": asdict(self.true_turns.full),
+            "true_turns_of_portraits_as_far_as_edits": asdict(self.true_turns.as_asked),
         }
 
 
@@ -225,7 +220,9 @@ def measure_demo(
     edits = measure_rotation_edits(generator, transfer, JudgeReader(networks.judge), unseen.w[:pairs], unseen.v[:pairs])
     announce(f"turning {portraits} portraits in truth")
     sampler = PortraitSampler().to(device)
-    true_turns = measure_true_turns(networks.judge, sampler, portraits, generator.resolution, PORTRAIT_SEED + 1)
+    true_turns = measure_true_turns(
+        networks.judge, sampler, portraits, generator.resolution, PORTRAIT_SEED + 1, edits.edited.turn_deg
+    )
     announce("drawing")
     pictures = _pictures(networks, codes, max(edits.mixing))
     return DemoResults(rasterizer, quality, reconstruction, edits, true_turns, pictures)
@@ -253,83 +250,3 @@ def _pictures(
         "pose mixing": mixing_grid(generator, transfer, targets, sources),
         "style mixing": style_mixing_grid(generator, mixing_layers, targets, sources),
     }
-
-
-def write_report(results: DemoResults, settings: dict[str, Any]) -> Report:
-    """The demo's page.
-
-    Args:
-        results: Figures and pictures.
-        settings: Seeds, versions and times, shown at the end.
-    """
-    generator, reconstruction, edits = results.generator, results.reconstruction, results.edits
-    layers = max(edits.mixing)
-    report = Report("Pose control of a StyleGAN2 by StyleRig")
-    report.paragraph(
-        "A RigNet was trained on a frozen generator of synthetic portraits, without labels: a face reconstruction reads 3D face "
-        "parameters from latent codes, and rerendering losses teach the RigNet to change the rotation alone. A judge that no "
-        "loss has seen measures the result on unseen pairs of codes."
-    )
-    report.heading("Figures")
-    rows: list[list[str | float | bool]] = [
-        [t.name, "none" if t.value is None else t.value, f"{t.sense} {t.bound:.3g}", t.outcome if t.value is None else t.reached]
-        for t in results.targets
-    ]
-    report.table(["figure", "value", "wanted", ""], rows)
-    missed = [target.sentence for target in results.targets if not target.reached]
-    report.paragraph(" ".join(["Not every figure is as wanted.", *(f"{sentence}." for sentence in missed)]) if missed else "All reached.")
-    if results.rasterizer.note:
-        report.paragraph(f"The rasterizer was not compared with PyTorch3D: {results.rasterizer.note}.")
-    report.heading("Pose edits")
-    report.paragraph(
-        f"The pose of v is asked of w, for {edits.pairs} unseen pairs. Changes of what should stay are root mean squares in units "
-        f"of each coefficient's spread over portraits; all values are medians. Yaw achieved per yaw asked: {edits.yaw_slope:.2f}. "
-        "The last row is a perfect edit of portraits: "
-        "what the judge reads there is its own error, the least that any method can show."
-    )
-    steps = [("unedited", edits.unedited), ("StyleRig", edits.edited)]
-    steps += [(f"style mixing, {count} coarse layers", value) for count, value in edits.mixing.items()]
-    steps += [("portraits drawn again in another's pose", results.true_turns)]
-    kept = list(edits.edited.changes)
-    table: list[list[str | float | bool]] = [
-        [
-            name,
-            step.rotation_error_deg,
-            *(step.axis_error_deg[axis] for axis in ("pitch", "yaw", "roll")),
-            *(step.changes[key] for key in kept),
-        ]
-        for name, step in steps
-    ]
-    report.table(
-        ["transfer", "rotation error, deg", "pitch", "yaw", "roll", *(f"change of {key}" for key in kept)], table
-    )
-    report.picture(
-        results.pictures["yaw sweep"], "Absolute yaw asked of six portraits; positive turns the nose to the right."
-    )
-    report.picture(results.pictures["pose mixing"], "Targets (top) with the pose of sources (left), by StyleRig.")
-    report.picture(
-        results.pictures["style mixing"],
-        f"The same by style mixing with {layers} coarse layers, which turns heads about as far and changes the person with them.",
-    )
-    report.heading("Face reconstruction")
-    report.paragraph(
-        f"Mean landmark error against the landmark network over {reconstruction.codes} unseen codes: {reconstruction.mean_px:.2f} px "
-        f"(median {reconstruction.median_px:.2f}, worst tenth above {reconstruction.worst_tenth_px:.2f}; without reading the code "
-        f"{reconstruction.constant_px:.2f})."
-    )
-    report.picture(
-        results.pictures["reconstructions"],
-        "Picture, reconstruction drawn over it, and landmarks: observed (green) and reconstructed (red).",
-    )
-    report.heading("Generator")
-    report.paragraph(
-        f"Fréchet distance in the judge's features to portraits: {generator.frechet_to_portraits:.3g}; between two halves of the "
-        f"portraits, {generator.samples} pictures each: {generator.frechet_between_halves:.3g}."
-    )
-    report.table(
-        ["spread over that of portraits", "ratio"], [[name, ratio] for name, ratio in generator.spread_ratio.items()]
-    )
-    report.picture(results.pictures["samples"], "64 samples without truncation.")
-    report.heading("Settings")
-    report.table(["setting", "value"], [[name, str(value)] for name, value in settings.items()])
-    return report

@@ -8,19 +8,23 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from pytorch_lightning import LightningModule
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from datamodules.latent_pairs import LatentPairs
+from lightning_modules.edited_codes import EditedCodes, edit_pairs
 from lightning_modules.face_scene import FaceScene
-from lightning_modules.frozen import freeze
+from lightning_modules.frozen import freeze, leave_unsynchronised
+from lightning_modules.pair_batches import codes_and_images
+from lightning_modules.reduction import log_means
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights, landmarks_66
 from lightning_modules.run_folder import folder_of
 from models.morphable import FaceParameters
-from models.observers import load_landmarker
+from models.observers import load_landmark_detector
 from models.stylegan2 import load_generator
-from models.stylerig import FaceReconstruction, Provenance
+from models.stylerig import FaceReconstruction, Provenance, RigNet
 from renderers.errors import InputError
 
 # Relative weights of the squared coefficients in MoFA's regulariser, as public face code uses them.
@@ -43,6 +47,7 @@ class FaceReconstructionSettings:
         learning_rate: Peak learning rate.
         decay: Let the learning rate fall to zero along a half cosine over the run.
         landmark_steps: So many first steps look at landmarks only, until faces overlap and colours can be compared.
+        edited: Training codes that are moved as edits move them; none unless asked for. Validation and test look at codes of pairs.
     """
 
     hidden: int = 512
@@ -53,6 +58,7 @@ class FaceReconstructionSettings:
     learning_rate: float = 1e-3
     decay: bool = True
     landmark_steps: int = 100
+    edited: EditedCodes = EditedCodes()
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.expression_deviation) <= 0 or min(self.regulariser, self.landmark_steps) < 0:
@@ -97,12 +103,16 @@ class DifferentiableFaceReconstruction(LightningModule):
         """
         super().__init__()
         self.generator = freeze(load_generator(generator))
-        self.landmarker = freeze(load_landmarker(landmarker))
-        self.face_model = freeze(scene.face_model())
+        self.landmarker = freeze(load_landmark_detector(landmarker))
+        self.face_model = freeze(scene.load_face_model())
         self.loss = freeze(RenderLoss(scene.renderer(self.face_model, self.generator.resolution), settings.loss))
         warm_up = replace(settings.loss, photometric=0.0)
         self.landmark_loss = freeze(RenderLoss(self.loss.renderer, warm_up))
         self.provenance = Provenance.of(self.generator, self.face_model, scene.camera)
+        settings.edited.check_layers(self.generator.num_layers)
+        self.editor: RigNet | None = None
+        if settings.edited.rignet is not None:
+            self.editor = freeze(RigNet.load(settings.edited.rignet, self.provenance))
         self.network = FaceReconstruction(
             self.generator.num_layers, self.generator.w_dim, self.face_model.sizes, settings.hidden
         )
@@ -111,34 +121,45 @@ class DifferentiableFaceReconstruction(LightningModule):
         self.output = output
         self._trained = False
 
+    def setup(self, stage: str) -> None:
+        frozen = [self.generator, self.landmarker, self.face_model, self.loss, self.landmark_loss]
+        leave_unsynchronised(self, *frozen, *([] if self.editor is None else [self.editor]))
+
     def forward(self, codes: Float[Tensor, "batch layers width"]) -> Float[Tensor, "batch total"]:
         """Packed face parameters of codes."""
         return self.network(codes)
 
     def training_step(self, batch: LatentPairs, batch_idx: int) -> Float[Tensor, ""]:
-        codes, images, landmarks = self._observe(batch)
+        codes, images, landmarks = self._observe(batch, edited=True)
         parameters = self.network.parameters_of(codes)
         loss = self.landmark_loss if self.global_step < self.settings.landmark_steps else self.loss
         terms = loss(*loss.targets(images, landmarks), parameters)
         regulariser = statistical_regulariser(parameters, self.settings.expression_deviation)
         total = terms.total + self.settings.regulariser * regulariser
-        self.log("train/loss", total, prog_bar=True)
-        self.log_dict(
-            {"train/photometric": terms.photometric, "train/landmark": terms.landmark, "train/regulariser": regulariser}
-        )
+        self.log("train/loss", total, prog_bar=True, sync_dist=True)
+        parts = {"photometric": terms.photometric, "landmark": terms.landmark, "regulariser": regulariser}
+        self.log_dict({f"train/{name}": value for name, value in parts.items()}, sync_dist=True)
         return total
+
+    def on_validation_start(self) -> None:
+        # Within a fit it is the training that is looked at.
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            self._check_trained("validate")
 
     def validation_step(self, batch: LatentPairs, batch_idx: int) -> None:
         self._measure(batch, "validate")
 
     def on_test_start(self) -> None:
-        if self.trainer.ckpt_path is None and not self._trained:
-            raise InputError(
-                "expected a trained face reconstruction to test, got an untrained one; add --ckpt_path with a checkpoint of its run"
-            )
+        self._check_trained("test")
 
     def test_step(self, batch: LatentPairs, batch_idx: int) -> None:
         self._measure(batch, "test")
+
+    def _check_trained(self, verb: str) -> None:
+        if self.trainer.ckpt_path is None and not self._trained:
+            raise InputError(
+                f"expected a trained face reconstruction to {verb}, got an untrained one; add --ckpt_path with a checkpoint of its run"
+            )
 
     def _measure(self, batch: LatentPairs, prefix: str) -> None:
         codes, images, landmarks = self._observe(batch)
@@ -148,8 +169,8 @@ class DifferentiableFaceReconstruction(LightningModule):
         projected = landmarks_66(self.loss.renderer.project_landmarks(parameters))
         error = (projected - kept).norm(dim=2).mean()
         values = {f"{prefix}/loss": terms.total, f"{prefix}/photometric": terms.photometric}
-        self.log_dict(values, batch_size=len(codes), sync_dist=True)
-        self.log(f"{prefix}/landmark_error_px", error, prog_bar=True, batch_size=len(codes), sync_dist=True)
+        log_means(self, values, len(codes))
+        log_means(self, {f"{prefix}/landmark_error_px": error}, len(codes), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return optimiser_of(
@@ -167,12 +188,12 @@ class DifferentiableFaceReconstruction(LightningModule):
             rank_zero_info(f"face reconstruction written to {self.network.save(path, self.provenance)}")
 
     @torch.no_grad()
-    def _observe(self, batch: LatentPairs) -> tuple[Tensor, Tensor, Tensor]:
-        """All codes of the pairs, their images, and the landmarks observed there."""
-        if batch.image_w is None or batch.image_v is None:
-            raise InputError("expected latent pairs with images, got codes alone; set the data module's images to true")
-        images = torch.cat([batch.image_w, batch.image_v])
-        return torch.cat([batch.w, batch.v]), images, self.landmarker(images)
+    def _observe(self, batch: LatentPairs, edited: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """All codes of the pairs, moved where training asks for it, their images, and the landmarks observed there."""
+        if edited and self.settings.edited.share > 0:
+            batch = edit_pairs(self.settings.edited, self.generator, self.editor, batch)
+        codes, images = codes_and_images(batch)
+        return codes, images, self.landmarker(images)
 
 
 def optimiser_of(

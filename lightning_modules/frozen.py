@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -17,6 +18,21 @@ def freeze(network: Network) -> Network:
     network.register_state_dict_post_hook(_drop_entries)
     network.register_load_state_dict_pre_hook(_fill_in_entries)
     return network
+
+
+def leave_unsynchronised(module: nn.Module, *networks: nn.Module) -> None:
+    """Tell distributed training that parts of a module are the same on all ranks, as files make them, and stay so.
+
+    It would broadcast their buffers before every step: hundreds of megabytes for a face model of 53,000 vertices.
+
+    Args:
+        module: What is trained, before it is handed to the trainer's strategy.
+        networks: Its frozen parts.
+    """
+    tensors = {id(tensor) for network in networks for tensor in (*network.parameters(), *network.buffers())}
+    named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    names = [name for name, tensor in named if id(tensor) in tensors]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
 
 
 def _drop_entries(network: nn.Module, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:

@@ -10,6 +10,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 
+from renderers.errors import InputError
+
+_LARGEST_SEED = 2**32 - 1
+
 
 class LineProgress(ProgressBar):
     """Progress as plain lines at most every `interval` seconds, for output that goes into a file or a pipe."""
@@ -78,9 +82,24 @@ class RankSeed(Callback):
             torch.manual_seed(own)
 
 
+def check_seed(seed: int, option: str = "seed") -> int:
+    """A seed that all generators of random numbers take: NumPy's has 32 bits and no sign.
+
+    Raises:
+        InputError: for another number; `option` says where it was given.
+    """
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise InputError(f"{option}: expected a seed from 0 to {_LARGEST_SEED}, got {seed}; choose one of these")
+    return seed
+
+
 def rank_seed(seed: int, rank: int, *counts: int) -> int:
     """Seed of one rank, and of one step where counts are given: 32 bits, all that the CPU's generator reads of a seed.
 
     Hashed, as seed + rank would let neighbouring seeds share streams.
+
+    Raises:
+        InputError: for a seed that `check_seed` refuses.
     """
+    check_seed(seed)
     return int(np.random.SeedSequence([seed, rank, *counts]).generate_state(1)[0])

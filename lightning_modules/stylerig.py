@@ -6,54 +6,30 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from datamodules.latent_pairs import LatentPairDataModule, LatentPairs
 from lightning_modules.face_reconstruction import WEIGHTS_NAME as FACE_RECONSTRUCTION_NAME
-from lightning_modules.face_reconstruction import (
-    DifferentiableFaceReconstruction,
-    FaceReconstructionSettings,
-    optimiser_of,
-)
+from lightning_modules.face_reconstruction import optimiser_of
 from lightning_modules.face_scene import FaceScene
-from lightning_modules.frozen import freeze
+from lightning_modules.frozen import freeze, leave_unsynchronised
+from lightning_modules.nested_reconstruction import FaceReconstructionRun
+from lightning_modules.pair_batches import codes_and_images
+from lightning_modules.reduction import log_means
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights
+from lightning_modules.rig_losses import Control, StyleRigLosses
 from lightning_modules.run_folder import folder_of
 from models.morphable import FaceParameters
-from models.observers import load_landmarker
+from models.observers import load_landmark_detector
 from models.stylegan2 import load_generator
-from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNet, preserved_components
+from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNet
 from renderers.errors import InputError
 
 WEIGHTS_NAME = "rignet.safetensors"
-# lambda_land of the edit and consistency losses (StyleRig, supplement). None is published for identity: ours is that of the
-# expression, which moves the same vertices.
-LANDMARK_WEIGHTS = {"rotation": 17.5, "expression": 100.0, "illumination": 7.8, "identity": 100.0}
-
-
-@dataclass(frozen=True)
-class Control:
-    """One component that the network is trained to control.
-
-    Attributes:
-        component: What an edit changes.
-        landmark: lambda_land of its edit and consistency losses; null for the component's own: as published, 17.5 for rotation,
-            100.0 for expression and 7.8 for illumination, and our 100.0 for identity, for which none is published.
-        weight: Of both losses against those of other controls, 1 for a network with one control. For the all-in-one network alone
-            the supplement gives rotation 1.0, expression 1000.0 and illumination 0.001, against the published sums.
-    """
-
-    component: Literal["rotation", "expression", "illumination", "identity"] = "rotation"
-    landmark: float | None = None
-    weight: float = 1.0
-
-    @property
-    def landmark_weight(self) -> float:
-        """lambda_land: the one given, else the component's own."""
-        return LANDMARK_WEIGHTS[self.component] if self.landmark is None else self.landmark
 
 
 @dataclass(frozen=True)
@@ -87,52 +63,6 @@ class StyleRigSettings:
     learning_rate: float = 1e-3
     decay: bool = True
     statistics_pairs: int = 1000
-
-
-@dataclass(frozen=True)
-class FaceReconstructionRun:
-    """The training of a face reconstruction where none is given.
-
-    Attributes:
-        steps: Training steps.
-        batch_size: Pairs per step.
-        settings: Network, loss and optimiser.
-    """
-
-    steps: int = 1500
-    batch_size: int = 8
-    settings: FaceReconstructionSettings = FaceReconstructionSettings()
-
-
-class StyleRigLosses(nn.Module):
-    """L_edit and L_consist of one control, for codes whose parameters are to be exchanged."""
-
-    def __init__(self, control: Control, loss: RenderLoss) -> None:
-        super().__init__()
-        self.control = control
-        self.loss = loss
-
-    def forward(
-        self,
-        requested: FaceParameters,
-        own: FaceParameters,
-        achieved: FaceParameters,
-        requested_target: tuple[Tensor, Tensor],
-        own_target: tuple[Tensor, Tensor],
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Both losses.
-
-        Args:
-            requested: p_v, whose component the edit takes.
-            own: p_w.
-            achieved: p_hat = F(w_hat).
-            requested_target: Target of `RenderLoss` made of I_v.
-            own_target: That made of I_w.
-        """
-        component = self.control.component
-        edit = requested.with_components_from(achieved, (component,))
-        consist = own.with_components_from(achieved, preserved_components(component))
-        return self.loss(*requested_target, edit).total, self.loss(*own_target, consist).total
 
 
 class StyleRig(LightningModule):
@@ -170,8 +100,8 @@ class StyleRig(LightningModule):
         """
         super().__init__()
         self.generator = freeze(load_generator(generator))
-        self.landmarker = freeze(load_landmarker(landmarker))
-        self.face_model = freeze(scene.face_model())
+        self.landmarker = freeze(load_landmark_detector(landmarker))
+        self.face_model = freeze(scene.load_face_model())
         self.provenance = Provenance.of(self.generator, self.face_model, scene.camera)
         self.face_reconstruction: FaceReconstruction | None = None
         if face_reconstruction is not None:
@@ -191,8 +121,16 @@ class StyleRig(LightningModule):
         self._face_reconstruction_run = face_reconstruction_run
 
     def prepare_data(self) -> None:
-        if self.face_reconstruction is None and not self._own_face_reconstruction().exists():
-            self._train_face_reconstruction()
+        path = self._own_face_reconstruction()
+        if self.face_reconstruction is not None or path.exists():
+            return
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            raise InputError(
+                f"expected the face_reconstruction that the RigNet was trained with, got null and none at {path}; name its weights"
+            )
+        self._face_reconstruction_run.train(
+            self.trainer, **self._sources, scene=self.scene, recipe=self._data().recipe, output=path
+        )
 
     def setup(self, stage: str) -> None:
         if self.face_reconstruction is None:
@@ -201,6 +139,7 @@ class StyleRig(LightningModule):
         # Weights to start from mean nothing under other statistics than their own.
         if stage == "fit" and self._weights is None:
             self.rignet.normalise_by(self._statistics())
+        leave_unsynchronised(self, self.generator, self.landmarker, self.face_model, self.face_reconstruction, self.losses)
 
     def forward(
         self, codes: Float[Tensor, "batch layers width"], parameters: Float[Tensor, "batch total"]
@@ -210,29 +149,35 @@ class StyleRig(LightningModule):
 
     def training_step(self, batch: LatentPairs, batch_idx: int) -> Float[Tensor, ""]:
         losses = self.pair_losses(batch)
-        self.log("train/loss", losses["loss"], prog_bar=True)
-        self.log_dict({f"train/{name}": value for name, value in losses.items() if name != "loss"})
+        self.log("train/loss", losses["loss"], prog_bar=True, sync_dist=True)
+        self.log_dict({f"train/{name}": value for name, value in losses.items() if name != "loss"}, sync_dist=True)
         return losses["loss"]
 
+    def on_validation_start(self) -> None:
+        # Within a fit it is the training that is looked at.
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            self._check_trained("validate")
+
     def validation_step(self, batch: LatentPairs, batch_idx: int) -> None:
-        losses = self.pair_losses(batch)
-        self.log_dict(
-            {f"validate/{name}": value for name, value in losses.items()}, batch_size=len(batch.w), sync_dist=True
-        )
+        self._measure(batch, "validate")
 
     def on_test_start(self) -> None:
+        self._check_trained("test")
+
+    def test_step(self, batch: LatentPairs, batch_idx: int) -> None:
+        self._measure(batch, "test")
+
+    def _check_trained(self, verb: str) -> None:
         # Training starts from a decoder of zeros, which edits nothing.
         if not self.rignet.decoder_weight.any():
             raise InputError(
-                "expected a trained RigNet to test, got an untrained one; add --model.weights with a rignet.safetensors or "
+                f"expected a trained RigNet to {verb}, got an untrained one; add --model.weights with a rignet.safetensors or "
                 "--ckpt_path with a checkpoint"
             )
 
-    def test_step(self, batch: LatentPairs, batch_idx: int) -> None:
-        losses = self.pair_losses(batch)
-        self.log_dict(
-            {f"test/{name}": value for name, value in losses.items()}, batch_size=len(batch.w), sync_dist=True
-        )
+    def _measure(self, batch: LatentPairs, prefix: str) -> None:
+        losses = {f"{prefix}/{name}": value for name, value in self.pair_losses(batch).items()}
+        log_means(self, losses, len(batch.w))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings
@@ -249,11 +194,9 @@ class StyleRig(LightningModule):
         """The losses of equation 2 over both directions of each pair: `loss` (L_total), `reconstruction`, and `edit` and
         `consistency` of each control (named by it where there are several)."""
         assert self.face_reconstruction is not None
-        if batch.image_w is None or batch.image_v is None:
-            raise InputError("expected latent pairs with images, got codes alone; set the data module's images to true")
         # Siamese: v is edited by w's parameters as w by v's, so both are one batch, exchanged with its own halves.
-        codes = torch.cat([batch.w, batch.v])
-        own_images, own_landmarks, own = self._observe(codes, torch.cat([batch.image_w, batch.image_v]))
+        codes, images = codes_and_images(batch)
+        own_landmarks, own = self._observe(codes, images)
         exchange = torch.arange(len(codes), device=codes.device).roll(len(batch.w))
         requested = own[exchange]
 
@@ -266,7 +209,7 @@ class StyleRig(LightningModule):
             asked = own.with_components_from(requested, (control.component,))
             edited = self.rignet(codes, asked.pack())
             achieved = self.face_reconstruction.parameters_of(edited)
-            target = losses.loss.targets(own_images, own_landmarks)
+            target = losses.loss.targets(images, own_landmarks)
             requested_target = (target[0][exchange], target[1][exchange])
             edit, consistency = losses(requested, own, achieved, requested_target, target)
             suffix = f"_{control.component}" if len(self.losses) > 1 else ""
@@ -275,9 +218,10 @@ class StyleRig(LightningModule):
         return results
 
     @torch.no_grad()
-    def _observe(self, codes: Tensor, images: Tensor) -> tuple[Tensor, Tensor, FaceParameters]:
+    def _observe(self, codes: Tensor, images: Tensor) -> tuple[Tensor, FaceParameters]:
+        """Landmarks seen in the images, and the parameters that F reads of their codes."""
         assert self.face_reconstruction is not None
-        return images, self.landmarker(images), self.face_reconstruction.parameters_of(codes)
+        return self.landmarker(images), self.face_reconstruction.parameters_of(codes)
 
     def _code_distance(
         self, codes: Float[Tensor, "batch layers width"], others: Float[Tensor, "batch layers width"]
@@ -330,42 +274,6 @@ class StyleRig(LightningModule):
                 f"expected a LatentPairDataModule to train StyleRig on, got {type(data).__name__}; name it in the config"
             )
         return data
-
-    def _train_face_reconstruction(self) -> None:
-        if self.trainer.world_size > 1:
-            raise InputError(
-                "expected a trained face_reconstruction for a run of several processes, got null; train it first by "
-                "'lightning fit --config configs/demo/face_reconstruction.yaml' and name its weights"
-            )
-        run = self._face_reconstruction_run
-        rank_zero_info(f"no face reconstruction given: training one for this generator, {run.steps} steps")
-        module = DifferentiableFaceReconstruction(
-            **self._sources, scene=self.scene, settings=run.settings, output=str(self._own_face_reconstruction())
-        )
-        recipe = self._data().recipe
-        data = LatentPairDataModule(
-            batch_size=run.batch_size,
-            train_pairs=run.steps * run.batch_size,
-            max_latents=recipe.max_latents,
-            truncation=recipe.truncation,
-            seed=recipe.seed,
-        )
-        device = self.trainer.strategy.root_device
-        bar = self.trainer.progress_bar_callback
-        Trainer(
-            max_steps=run.steps,
-            max_epochs=-1,
-            accelerator=device.type,
-            devices=1 if device.index is None else [device.index],
-            precision=self.trainer.precision,
-            logger=False,
-            callbacks=[] if bar is None else [type(bar)()],
-            enable_progress_bar=bar is not None,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-            default_root_dir=self.trainer.default_root_dir,
-        ).fit(module, data)
 
 
 def _render_weights(control: Control, settings: StyleRigSettings) -> RenderLossWeights:

@@ -16,8 +16,9 @@ from lightning_modules.face_scene import FaceScene
 from lightning_modules.frozen import freeze
 from lightning_modules.render_loss import RenderLossWeights
 from models.morphable import FaceParameters, ParameterSizes
+from models.stylegan2 import load_generator
 from models.stylerig import FaceReconstruction, Provenance
-from models.weights import load_weights, save_weights
+from models.weights import asset_path, load_weights, save_weights
 from renderers.errors import InputError
 from tests.tiny_stylerig import LAYERS, WIDTH, quiet_trainer, use_toy_face, write_networks
 from tests.toy_face import SIZES
@@ -99,8 +100,6 @@ def test_training_lowers_the_loss_and_writes_weights(
     scene = FaceScene(primitive=primitive)  # type: ignore[arg-type]
     settings = FaceReconstructionSettings(hidden=32, learning_rate=1e-2, landmark_steps=5)
     module = DifferentiableFaceReconstruction(**write_networks(tmp_path), scene=scene, settings=settings)
-    with pytest.raises(InputError, match="got an untrained one"):
-        quiet_trainer(tmp_path).test(module, data(), verbose=False)
     batch = PairRecipe(0).pairs(module.generator, "validate", torch.arange(8), images=True)
 
     def error() -> float:
@@ -112,7 +111,7 @@ def test_training_lowers_the_loss_and_writes_weights(
     assert error() < 0.5 * before
     (figures,) = quiet_trainer(tmp_path).test(module, data(test_pairs=4), verbose=False)
     assert set(figures) == {"test/loss", "test/photometric", "test/landmark_error_px"}
-    present = Provenance.of(module.generator, scene.face_model(), scene.camera)
+    present = Provenance.of(module.generator, scene.load_face_model(), scene.camera)
     loaded = FaceReconstruction.load(tmp_path / "face_reconstruction.safetensors", present)
     codes = torch.randn(2, LAYERS, WIDTH)
     torch.testing.assert_close(loaded(codes), module(codes))
@@ -137,6 +136,31 @@ def test_weights_know_their_generator_and_face_model(tmp_path: Path, monkeypatch
     cut.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="cut short"):
         FaceReconstruction.load(cut, module.provenance)
+
+
+def test_shipped_network_fits_the_shipped_generator() -> None:
+    generator = load_generator(asset_path("demo_generator.safetensors"))
+    scene = FaceScene()
+    present = Provenance.of(generator, scene.load_face_model(), scene.camera)
+    network = FaceReconstruction.load(asset_path("demo_face_reconstruction.safetensors"), present)
+    codes = PairRecipe(1).pairs(generator, "test", torch.arange(50)).w
+    yaw = network.parameters_of(codes).rotation[:, 1].rad2deg()
+    assert 8 < yaw.std() < 25
+
+
+def test_only_trained_networks_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `validate` and `test`; the validation within a fit looks at what is being trained."""
+    use_toy_face(monkeypatch)
+    settings = FaceReconstructionSettings(hidden=8, landmark_steps=1)
+    module = DifferentiableFaceReconstruction(**write_networks(tmp_path), settings=settings)
+    for verb in ("validate", "test"):
+        with pytest.raises(InputError, match=f"to {verb}, got an untrained one; add --ckpt_path"):
+            getattr(quiet_trainer(tmp_path), verb)(module, data(test_pairs=4), verbose=False)
+    trainer = quiet_trainer(tmp_path, max_steps=1, enable_checkpointing=False, num_sanity_val_steps=1, val_check_interval=1)
+    trainer.fit(module, data())
+    assert "validate/landmark_error_px" in trainer.callback_metrics
+    (figures,) = quiet_trainer(tmp_path).validate(module, data(), verbose=False)
+    assert set(figures) == {"validate/loss", "validate/photometric", "validate/landmark_error_px"}
 
 
 def test_training_is_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

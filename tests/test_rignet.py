@@ -219,6 +219,13 @@ def test_digest_covers_what_makes_images() -> None:
         assert weights_digest(tiny_generator(**options)) != digest, options
 
 
+def test_digest_outlives_new_names_and_options() -> None:
+    generator, digest = tiny_generator(), weights_digest(tiny_generator())
+    generator.constant_input = generator.const
+    del generator.const
+    assert weights_digest(generator) == digest
+
+
 @pytest.mark.parametrize(
     "config",
     [

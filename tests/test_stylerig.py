@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from datamodules.latent_pairs import LatentPairDataModule, PairRecipe
 from evaluation.stylerig_edits import RotationEdits
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
-from lightning_modules.stylerig import Control, FaceReconstructionRun, StyleRig, StyleRigSettings
+from lightning_modules.nested_reconstruction import FaceReconstructionRun
+from lightning_modules.rig_losses import Control
+from lightning_modules.stylerig import StyleRig, StyleRigSettings
 from models.morphable import FaceParameters
 from models.stylerig import RigNet, preserved_components
 from renderers.errors import InputError
@@ -129,7 +131,7 @@ def test_known_linear_world_is_rigged(
     landmarker = TrueLandmarks()
     original = rig._observe
 
-    def observe(codes: Tensor, images: Tensor) -> tuple[Tensor, Tensor, FaceParameters]:
+    def observe(codes: Tensor, images: Tensor) -> tuple[Tensor, FaceParameters]:
         landmarker.codes = codes
         return original(codes, images)
 
@@ -206,20 +208,37 @@ def test_nested_training_follows_the_run(networks: dict[str, str], tmp_path: Pat
 def test_weights_are_tested_and_started_from(networks: dict[str, str], tmp_path: Path) -> None:
     settings = StyleRigSettings(statistics_pairs=20)
     rig = StyleRig(**networks, settings=settings)
-    with pytest.raises(InputError, match="got an untrained one; add --model.weights"):
-        quiet_trainer(tmp_path).test(rig, data(), verbose=False)
+    for verb in ("validate", "test"):
+        with pytest.raises(InputError, match=f"to {verb}, got an untrained one; add --model.weights"):
+            getattr(quiet_trainer(tmp_path), verb)(rig, data(), verbose=False)
     nn.init.normal_(rig.rignet.decoder_weight, std=0.1)
     rig.rignet.parameter_mean.fill_(0.25)
     path = str(rig.rignet.save(tmp_path / "trained.safetensors", rig.provenance))
     loaded = StyleRig(**networks, settings=settings, weights=path)
     assert torch.equal(loaded.rignet.decoder_weight, rig.rignet.decoder_weight)
-    first, second = (quiet_trainer(tmp_path).test(module, data(), verbose=False)[0] for module in (rig, loaded))
-    assert first == pytest.approx(second)
+    for verb in ("validate", "test"):
+        first, second = (getattr(quiet_trainer(tmp_path), verb)(module, data(), verbose=False)[0] for module in (rig, loaded))
+        assert first == pytest.approx(second) and f"{verb}/consistency" in first
     quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, enable_checkpointing=False).fit(loaded, data())
     assert not torch.equal(loaded.rignet.decoder_weight, rig.rignet.decoder_weight)
     assert (loaded.rignet.parameter_mean == 0.25).all()
     with pytest.raises(InputError, match="controls expression"):
         StyleRig(**networks, settings=StyleRigSettings(controls=[Control("expression")]), weights=path)
+
+
+def test_fits_of_untrained_networks_are_validated(networks: dict[str, str], tmp_path: Path) -> None:
+    rig = StyleRig(**networks, settings=StyleRigSettings(statistics_pairs=20))
+    trainer = quiet_trainer(tmp_path, max_steps=1, enable_checkpointing=False, num_sanity_val_steps=1, val_check_interval=1)
+    trainer.fit(rig, data())
+    assert "validate/loss" in trainer.callback_metrics
+
+
+def test_trained_networks_are_measured_with_their_own_face_reconstruction(networks: dict[str, str], tmp_path: Path) -> None:
+    """A face reconstruction trained for the measurement alone would read other parameters."""
+    rig = StyleRig(networks["generator"], networks["landmarker"], None)
+    with pytest.raises(InputError, match="expected the face_reconstruction that the RigNet was trained with, got null"):
+        quiet_trainer(tmp_path / "test").test(rig, data(), verbose=False)
+    assert not (tmp_path / "test" / "face_reconstruction.safetensors").exists()
 
 
 def test_controls_have_the_published_landmark_weights() -> None:

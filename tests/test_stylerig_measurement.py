@@ -8,22 +8,17 @@ from torch import Tensor, nn
 
 from datamodules.portraits import PortraitSampler
 from evaluation import stylerig_report
+from evaluation.picture_readers import JudgeReader, LandmarkReader, PoseReading
 from evaluation.rasterizer_benchmark import RasterizerMeasurement
-from evaluation.stylerig_edits import (
-    JudgeReader,
-    LandmarkReader,
-    PoseReading,
-    TransferMeasurement,
-    _changes_at,
-    measure_rotation_edits,
-)
+from evaluation.stylerig_edits import TransferMeasurement, _changes_at, measure_rotation_edits
 from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
 from evaluation.stylerig_report import GeneratorMeasurement, measure_generator, targets_of
-from evaluation.true_turns import measure_true_turns, turned_latents
+from evaluation.true_turns import measure_true_turns, share_of_turn, turned_latents
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction
 from renderers.face_renderer import FaceRenderer
+from renderers.rotation import rotation_distance
 
 LAYERS = 3
 
@@ -83,6 +78,7 @@ def test_rotation_edits_have_known_figures() -> None:
     assert result.pairs == 4 and list(result.mixing) == [1, 2]
     assert result.unedited.axis_error_deg["yaw"] == pytest.approx(math.degrees(0.6), rel=1e-4)
     assert result.error_ratio == pytest.approx(0.25, rel=1e-2)
+    assert result.unedited.turn_deg == 0 and result.edited.turn_deg == pytest.approx(math.degrees(0.45), rel=1e-2)
     assert result.yaw_slope == pytest.approx(0.75, rel=1e-4)
     # Style mixing: 0.001 at an error of 0.3 and 0.002 at 0.1, so 0.00175 at 0.15.
     assert result.change_ratio["kept"] == pytest.approx(0.0005 / 0.00175, rel=1e-2)
@@ -109,7 +105,7 @@ def test_pictures_are_read_within_their_range() -> None:
 
 
 def test_changes_are_interpolated_between_the_last_two_steps() -> None:
-    steps = [TransferMeasurement(error, {}, {"x": change}) for error, change in ((30.0, 0.0), (20.0, 1.0), (10.0, 3.0))]
+    steps = [TransferMeasurement(0.0, error, {}, {"x": change}) for error, change in ((30.0, 0.0), (20.0, 1.0), (10.0, 3.0))]
     assert _changes_at(15.0, steps) == {"x": 2.0}
     assert _changes_at(40.0, steps) == {"x": 1.0} and _changes_at(1.0, steps) == {"x": 3.0}
     assert _changes_at(20.0, [steps[1], steps[1]]) == {"x": 1.0}
@@ -217,8 +213,48 @@ def test_true_turns_change_the_rotation_alone() -> None:
     assert changed[:, part].all() and changed.sum() == 2 * (part.stop - part.start)
 
 
+def test_the_median_portrait_is_turned_as_far_as_asked() -> None:
+    sampler = PortraitSampler("coarse")
+    people = torch.arange(40)
+    own, source = sampler.latents(people, torch.zeros_like(people), 5).chunk(2)
+    start = sampler.face_parameters(own).rotation
+
+    def turn(share: float) -> float:
+        rotation = sampler.face_parameters(turned_latents(sampler.layout, own, source, share)).rotation
+        return float(rotation_distance(start, rotation).rad2deg().median())
+
+    for asked in (2.0, 15.0, 1.2 * turn(1.0)):
+        assert turn(share_of_turn(sampler, own, source, asked)) == pytest.approx(asked, rel=0.01)
+    assert share_of_turn(sampler, own, source, turn(1.0)) == pytest.approx(1.0, abs=0.01)
+    assert share_of_turn(sampler, own, source, 0.0) < 0.01 and share_of_turn(sampler, own, source, 170.0) == 4.0
+
+
 def test_true_turns_are_read_against_the_poses_that_were_asked() -> None:
     torch.manual_seed(0)
-    result = measure_true_turns(Judge().eval(), PortraitSampler("coarse"), pairs=2, image_size=16, seed=3)
-    assert set(result.changes) == {"expression", "illumination", "identity"}
-    assert all(0 < change < math.inf for change in result.changes.values()) and result.rotation_error_deg >= 0
+    result = measure_true_turns(Judge().eval(), PortraitSampler("coarse"), pairs=2, image_size=16, seed=3, turn_deg=5.0)
+    for turns in result:
+        assert set(turns.changes) == {"expression", "illumination", "identity"}
+        assert all(0 < change < math.inf for change in turns.changes.values())
+        assert turns.rotation_error_deg >= 0 and turns.turn_deg >= 0
+
+
+def test_true_turns_are_known_to_a_judge_without_error() -> None:
+    """A judge that is told the truth: turns as asked, no error, and no change of anything else."""
+    sampler = PortraitSampler("coarse")
+
+    class Truth(MeanJudge):
+        def forward(self, images: Tensor) -> JudgeReading:
+            constant = images.new_ones(len(images), LAYERS)
+            return JudgeReading(self.rotation, constant, constant.repeat(1, 9), constant, constant, constant)
+
+    judge, drawn = Truth(), sampler.render
+
+    def render(latents: Tensor, image_size: int) -> object:
+        judge.rotation = sampler.face_parameters(latents).rotation
+        return drawn(latents, image_size)
+
+    sampler.render = render  # type: ignore[method-assign, assignment]
+    result = measure_true_turns(judge, sampler, pairs=9, image_size=16, seed=3, turn_deg=10.0)
+    assert result.as_asked.turn_deg == pytest.approx(10, rel=0.01) and result.full.turn_deg > 10
+    assert [turns.rotation_error_deg for turns in result] == pytest.approx([0, 0], abs=1e-2)
+    assert all(change == 0 for turns in result for change in turns.changes.values())

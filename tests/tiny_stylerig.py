@@ -31,7 +31,7 @@ def write_networks(folder: Path, seed: int = 0) -> dict[str, str]:
 
 def use_toy_face(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every scene show the toy face."""
-    monkeypatch.setattr(FaceScene, "face_model", lambda self: toy_face_model())
+    monkeypatch.setattr(FaceScene, "load_face_model", lambda self: toy_face_model())
 
 
 def quiet_trainer(folder: Path, **settings: Any) -> pl.Trainer:

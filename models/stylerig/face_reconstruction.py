@@ -1,7 +1,10 @@
 """Differentiable face reconstruction F: latent code to face parameters (StyleRig section 6)."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 
 from models.morphable import COMPONENTS, FaceParameters, ParameterSizes
 from models.stylerig.provenance import Provenance
-from models.weights import build_from, fill, load_weights, save_weights
+from models.stylerig.storage import load_trained, save_trained
 from renderers.errors import InputError
 
 KIND = "face-reconstruction"
@@ -97,27 +100,15 @@ class FaceReconstruction(nn.Module):
             "num_layers": self.num_layers,
             "w_dim": self.w_dim,
             "hidden": self.hidden,
-            "sizes": _sizes_config(self.sizes),
-            "provenance": provenance.to_config(),
+            "sizes": asdict(self.sizes),
         }
-        return save_weights(path, self.state_dict(), KIND, config)
+        return save_trained(path, self, KIND, config, provenance)
 
     @classmethod
     def load(cls, path: str | Path, present: Provenance) -> "FaceReconstruction":
-        """Read weights, check that they were trained for the generator, face model and camera at hand, and freeze them.
+        """The network of a file that was trained for `present`: see `load_trained`."""
+        return load_trained(path, KIND, present, cls._of_config)
 
-        Raises:
-            InputError: for a missing or broken file, another kind of network, or one trained for something else.
-        """
-        state, config = load_weights(path, KIND)
-        build_from(path, lambda: Provenance.from_config(config["provenance"])).check(present, str(path))
-        network = build_from(
-            path,
-            lambda: cls(config["num_layers"], config["w_dim"], ParameterSizes(**config["sizes"]), config["hidden"]),
-        )
-        fill(network, state, path)
-        return network.eval().requires_grad_(False)
-
-
-def _sizes_config(sizes: ParameterSizes) -> dict[str, int]:
-    return {"identity": sizes.identity, "expression": sizes.expression, "reflectance": sizes.reflectance}
+    @classmethod
+    def _of_config(cls, config: Mapping[str, Any]) -> "FaceReconstruction":
+        return cls(config["num_layers"], config["w_dim"], ParameterSizes(**config["sizes"]), config["hidden"])

@@ -1,8 +1,10 @@
 """RigNet: edits a latent code so that its image obeys chosen face parameters (StyleRig section 6)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from models.morphable import ParameterSizes
 from models.stylerig.provenance import Provenance
 from models.stylerig.statistics import ParameterStatistics
-from models.weights import build_from, fill, load_weights, save_weights
+from models.stylerig.storage import load_trained, save_trained
 from renderers.errors import InputError
 
 KIND = "rignet"
@@ -124,33 +126,16 @@ class RigNet(nn.Module):
             "w_dim": self.w_dim,
             "components": list(self.components),
             "latent": self.latent,
-            "sizes": {
-                "identity": self.sizes.identity,
-                "expression": self.sizes.expression,
-                "reflectance": self.sizes.reflectance,
-            },
-            "provenance": provenance.to_config(),
+            "sizes": asdict(self.sizes),
         }
-        return save_weights(path, self.state_dict(), KIND, config)
+        return save_trained(path, self, KIND, config, provenance)
 
     @classmethod
     def load(cls, path: str | Path, present: Provenance) -> "RigNet":
-        """Read weights, check that they were trained for the generator, face model and camera at hand, and freeze them.
+        """The network of a file that was trained for `present`: see `load_trained`."""
+        return load_trained(path, KIND, present, cls._of_config)
 
-        Raises:
-            InputError: for a missing or broken file, another kind of network, or one trained for something else.
-        """
-        state, config = load_weights(path, KIND)
-        build_from(path, lambda: Provenance.from_config(config["provenance"])).check(present, str(path))
-        network = build_from(
-            path,
-            lambda: cls(
-                config["num_layers"],
-                config["w_dim"],
-                config["components"],
-                ParameterSizes(**config["sizes"]),
-                config["latent"],
-            ),
-        )
-        fill(network, state, path)
-        return network.eval().requires_grad_(False)
+    @classmethod
+    def _of_config(cls, config: Mapping[str, Any]) -> "RigNet":
+        sizes = ParameterSizes(**config["sizes"])
+        return cls(config["num_layers"], config["w_dim"], config["components"], sizes, config["latent"])

@@ -1,0 +1,1 @@
+"""What ``lightning check`` looks at before a long run: files, kinds, shapes, licences, memory, time and disk."""

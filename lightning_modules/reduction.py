@@ -1,0 +1,23 @@
+"""Figures of evaluation batches, reduced exactly over batches and ranks of different sizes."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from pytorch_lightning import LightningModule
+from torch import Tensor
+
+
+def log_means(
+    module: LightningModule, means: Mapping[str, Float[Tensor, ""]], samples: int, prog_bar: bool = False
+) -> None:
+    """Log means over a batch so that what is reported in the end is the mean over all samples of all ranks.
+
+    Args:
+        module: In a validation or test step.
+        means: By name.
+        samples: Number of samples of the batch on this rank.
+        prog_bar: Whether they are shown as the run goes.
+    """
+    # Lightning averages the ranks' integer counts and drops the fraction, which multiples of the number of ranks do not have.
+    weight = samples * module.trainer.world_size
+    module.log_dict(dict(means), batch_size=weight, sync_dist=True, prog_bar=prog_bar)
