@@ -4,19 +4,8 @@ import importlib
 import sys
 from typing import NoReturn
 
+from commands import COMMANDS, TRAINER_VERBS
 from models.version import project_version
-
-TRAINER_VERBS = {
-    "fit": "train a model",
-    "validate": "measure a model on its validation data",
-    "test": "measure a model on its test data and draw what its config asks for",
-    "predict": "write what a model predicts",
-}
-# Verb -> what it does. `commands/<verb>.py` holds the function of the same name, imported only when it is asked for.
-COMMANDS = {
-    "demo": "train and measure pose control on the shipped generator, and write a report",
-    "render-portraits": "draw synthetic portraits with their true parameters",
-}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -57,6 +46,10 @@ def _run(verb: str, args: list[str]) -> None:
         from commands.trainer import run_trainer
 
         run_trainer(args)
+    elif verb == "check":
+        from commands.check import check
+
+        check(args[1:])
     else:
         from commands.arguments import run_command
 
@@ -70,7 +63,7 @@ def _stop(message: str, code: int, error: BaseException | None = None) -> NoRetu
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {verb:<18}{text}" for verb, text in (TRAINER_VERBS | COMMANDS).items())
+    verbs = "\n".join(f"  {verb:<20}{text}" for verb, text in (TRAINER_VERBS | COMMANDS).items())
     return f"usage: lightning VERB [options]\n\n{verbs}\n\nlightning VERB --help lists the options of a verb."
 
 

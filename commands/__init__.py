@@ -1,1 +1,19 @@
-"""The verbs of the command line: one file and one typed function each, named in ``cli.py``."""
+"""The verbs of the command line: one file and one typed function each."""
+
+TRAINER_VERBS = {
+    "fit": "train a model",
+    "validate": "measure a model on its validation data",
+    "test": "measure a model on its test data and draw what its config asks for",
+    "predict": "write what a model predicts",
+}
+# Verb -> what it does. `commands/<verb>.py` holds the function of the same name, imported only when it is asked for.
+COMMANDS = {
+    "align": "cut the faces of photos out, upright and of one size",
+    "check": "look at a training run before it is started: files, shapes, licences, memory and time",
+    "convert": "write a StyleGAN2 file in this project's format, or in rosinality's",
+    "convert-face-model": "write a face model as one compact file that opens at once",
+    "demo": "train and measure pose control on the shipped generator, and write a report",
+    "generate": "write pictures and codes of a generator by seed",
+    "render-face": "draw faces from coefficients, in the public BFM tools' camera",
+    "render-portraits": "draw synthetic portraits with their true parameters",
+}

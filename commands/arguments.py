@@ -40,19 +40,41 @@ class CommandParser(OneLineErrors, ArgumentParser):
 
 
 def run_command(verb: str, function: Callable[..., Any], args: list[str]) -> None:
-    """Parse `args` by the signature of a function and call it."""
+    """Parse `args` by the signature of a function and call it.
+
+    Parameters are options. Where the signature has some that are given by keyword alone, those before them are plain words on the
+    command line; these must be all that have no default.
+    """
+    positional = any(p.kind is p.KEYWORD_ONLY for p in inspect.signature(function).parameters.values())
     # The arguments have their own place in the help, so the description ends before them.
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
     parser = CommandParser(prog=f"lightning {verb}", description=description)
     parser.add_argument(
         "--config", action=ActionConfigFile, help="YAML file with any of the options below; may be repeated"
     )
-    parser.add_function_arguments(function, as_group=False)
-    parsed = parser.parse_args(find_configs(args))
+    parser.add_function_arguments(function, as_group=False, as_positional=positional)
+    parsed = parser.parse_args(_spelled(find_configs(args), function))
     with unwrapped_errors():
         options = parser.instantiate_classes(parsed).as_dict()
     options.pop("config")
     function(**options)
+
+
+def _spelled(args: list[str], function: Callable[..., Any]) -> list[str]:
+    """Options as jsonargparse reads them: with underscores for dashes, and a value also where a switch stands alone."""
+    parameters = inspect.signature(function).parameters
+    words = []
+    for position, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        option = name.removeprefix("--").replace("-", "_")
+        if not name.startswith("--") or option not in parameters:
+            words.append(word)
+            continue
+        words.append(f"--{option}{equals}{value}")
+        following = args[position + 1].lower() if position + 1 < len(args) else ""
+        if parameters[option].annotation is bool and not equals and following not in ("true", "false", "yes", "no"):
+            words.append("true")
+    return words
 
 
 @contextmanager

@@ -14,9 +14,11 @@ import yaml
 from commands.trainer import run_trainer
 from datamodules.latent_pairs import PairRecipe
 from evaluation.report import json_text, write_texts
-from evaluation.stylerig_report import DemoNetworks, measure_demo, write_report
+from evaluation.stylerig_page import write_report
+from evaluation.stylerig_report import DemoNetworks, measure_demo
 from lightning_modules.face_scene import FaceScene
-from models.observers import load_judge, load_landmarker
+from lightning_modules.progress import check_seed
+from models.observers import load_judge, load_landmark_detector
 from models.stylegan2 import load_generator
 from models.stylerig import FaceReconstruction, Provenance, RigNet
 from models.weights import PROJECT_ROOT, locate
@@ -54,12 +56,13 @@ def demo(
             f"expected at least 10 pairs, reconstruction_codes and portraits and 1 step, got {pairs}, {reconstruction_codes}, "
             f"{portraits} and {steps}; raise them"
         )
+    check_seed(seed)
     # Everything is read before anything is trained: a missing file must not cost minutes.
     options = _model_options(POSE_CONFIG)
     scene = FaceScene(**options["scene"])
     generator = load_generator(options["generator"])
-    landmarker, judge_network = load_landmarker(options["landmarker"]), load_judge(judge)
-    face_model = scene.face_model()
+    landmarker, judge_network = load_landmark_detector(options["landmarker"]), load_judge(judge)
+    face_model = scene.load_face_model()
     provenance = Provenance.of(generator, face_model, scene.camera)
     if not retrain_face_reconstruction:
         FaceReconstruction.load(options["face_reconstruction"], provenance)

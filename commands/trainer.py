@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from commands.arguments import OneLineErrors, find_configs, unwrapped_errors
 from commands.warning_filters import quieten_libraries
 from lightning_modules.checkpointing import AtomicCheckpointIO, whole_file
-from lightning_modules.progress import LineProgress, RankSeed
+from lightning_modules.progress import LineProgress, RankSeed, check_seed
 from lightning_modules.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, Loggers, RunFolder, settle_run
 from models.version import project_version
 from renderers.errors import InputError
@@ -115,6 +115,13 @@ class TrainerCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration as given; the original puts the checkpoint's hyperparameters over it."""
+
+    def _set_seed(self) -> None:
+        """Seed everything, once it is sure that the seed is one."""
+        seed = self._get(self.config, "seed_everything")
+        if not isinstance(seed, bool):
+            check_seed(seed, "seed_everything")
+        super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """Settle where the run writes, before anything is built."""
