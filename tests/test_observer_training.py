@@ -10,13 +10,13 @@ from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.portrait_data import PortraitDataModule
+from datamodules.synthetic_portraits import SyntheticPortraitDataModule
 from lightning_modules.augmentation import ImageAugmentation
 from lightning_modules.identity_net import IdentityNetModule
 from lightning_modules.judge import JudgeModule
 from lightning_modules.landmark_net import LandmarkNetModule
 from models.morphable.parameters import ParameterSizes
-from models.observers import IdentityNet, Judge, LandmarkNet, load_identity, load_judge, load_landmarker
+from models.observers import IdentityNet, Judge, LandmarkNet, load_face_embedder, load_judge, load_landmark_detector
 from renderers.errors import InputError
 
 SIZES = ParameterSizes(4, 3, 5)
@@ -86,7 +86,7 @@ def test_landmarks_are_learnt_and_exported(tmp_path):
     trainer = run(landmark_module(path), tmp_path, 80)
     assert float(trainer.callback_metrics["val/landmark_error_px"]) < 2.0
     blobs = Blobs(20)
-    errors = torch.linalg.vector_norm(load_landmarker(path)(blobs.images) - blobs.place[:, None], dim=-1)
+    errors = torch.linalg.vector_norm(load_landmark_detector(path)(blobs.images) - blobs.place[:, None], dim=-1)
     assert float(errors.mean()) < 2.0
 
 
@@ -107,7 +107,7 @@ def test_identity_is_learnt(tmp_path):
     module = IdentityNetModule(network, ImageAugmentation(), num_people=4, scale=8.0, learning_rate=1e-2, output=path)
     trainer = run(module, tmp_path, 60)
     assert float(trainer.callback_metrics["val/verification_auc"]) > 0.8
-    assert load_identity(path)(Blobs(2).images).shape == (2, 8)
+    assert load_face_embedder(path)(Blobs(2).images).shape == (2, 8)
 
 
 def test_people_beyond_the_training_split_are_refused(tmp_path):
@@ -166,7 +166,7 @@ def test_shipped_configs_build_the_default_networks(name, module, network):
     parser.add_subclass_arguments(LightningDataModule, "data")
     built = parser.instantiate_classes(parser.parse_object({"model": config["model"], "data": config["data"]}))
     assert isinstance(built.model, module)
-    assert isinstance(built.data, PortraitDataModule)
+    assert isinstance(built.data, SyntheticPortraitDataModule)
     assert built.model.network.config == network().config
     if isinstance(built.model, IdentityNetModule):
         settings = config["data"]["init_args"]

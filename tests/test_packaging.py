@@ -54,7 +54,7 @@ def test_every_import_is_declared() -> None:
     # Parts of declared packages, named by them as requirements of their own.
     declared |= {"pyyaml", "lightning-fabric"}
     owners = importlib.metadata.packages_distributions()
-    optional = {"pytorch3d"}
+    optional = {"face_alignment", "pytorch3d", "torch_fidelity"}
     for path in SOURCES:
         for name in imported_modules(path) - set(ROOMS) - {"cli"} - sys.stdlib_module_names - optional:
             distributions = {owner.lower().replace("_", "-") for owner in owners.get(name, [name])}
