@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from commands.arguments import OneLineErrors, find_configs, unwrapped_errors
 from commands.warning_filters import quieten_libraries
 from lightning_modules.checkpointing import AtomicCheckpointIO, whole_file
 from lightning_modules.progress import LineProgress, RankSeed, check_seed
-from lightning_modules.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, Loggers, RunFolder, settle_run
+from lightning_modules.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, LAST_CHECKPOINT, Loggers, RunFolder, settle_run
 from models.version import project_version
 from renderers.errors import InputError
+
+# What a run that is killed may lose. By time, since a pass over latent pairs never ends and steps take from milliseconds to minutes.
+CHECKPOINT_INTERVAL = timedelta(minutes=10)
 
 
 class TrainerParser(OneLineErrors, LightningArgumentParser):
@@ -199,7 +203,18 @@ def _callbacks(settings: Namespace) -> list[Callback]:
     callbacks = list(given) if isinstance(given, list) else [given]
     callbacks.append(RankSeed())
     if settings.get("enable_checkpointing") is not False and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
-        callbacks.append(ModelCheckpoint(save_last=True, save_top_k=0, save_on_exception=True))
+        # One file alone, that which `--ckpt_path last` reads: with Lightning's counter, what an interrupted GAN reached would go to
+        # last-v1.ckpt beside the earlier last.ckpt of its `GanProgress`; with its own name, to a file by epoch and step as well.
+        callbacks.append(
+            ModelCheckpoint(
+                filename=Path(LAST_CHECKPOINT).stem,
+                save_last=True,
+                save_top_k=0,
+                train_time_interval=CHECKPOINT_INTERVAL,
+                save_on_exception=True,
+                enable_version_counter=False,
+            )
+        )
     if settings.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
         callbacks.append(RichProgressBar() if sys.stdout.isatty() else LineProgress())
     return callbacks

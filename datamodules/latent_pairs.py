@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.counter_random import normal, sample_keys, subkeys, uniform
-from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
+from datamodules.loading import ResumableDataModule, ResumableLoader
 from renderers.errors import InputError
 
 Split = Literal["train", "validate", "test"]
@@ -177,7 +177,7 @@ class LatentPairDataModule(ResumableDataModule):
         self._num_workers = num_workers
 
     def train_dataloader(self) -> ResumableLoader:
-        sampler = self._sampler("train", drop_uneven=True)
+        sampler = self.rank_sampler(self._sizes["train"], drop_uneven=True)
         # In the order of their indices: neighbouring indices give independent pairs already.
         return self.resumable(ResumableLoader(sampler.dataset, sampler, self._batch_size, self._num_workers))
 
@@ -208,9 +208,5 @@ class LatentPairDataModule(ResumableDataModule):
         return self.recipe.pairs(generator, split, batch, self._images)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Any]:
-        sampler = self._sampler(split, drop_uneven=False)
+        sampler = self.rank_sampler(self._sizes[split], drop_uneven=False)
         return DataLoader(sampler.dataset, self._batch_size, sampler=sampler, num_workers=self._num_workers)
-
-    def _sampler(self, split: Split, drop_uneven: bool) -> RankSampler:
-        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
-        return RankSampler(self._sizes[split], ranks, rank, drop_uneven)

@@ -1,14 +1,20 @@
 """Training batches that ranks share out without overlap, and that a resumed run goes on with where it stopped."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.counter_random import sample_keys, subkeys
 from renderers.errors import InputError
+
+
+def batch_as_is(batch: Any) -> Any:
+    """For `collate_fn`, where a data set makes whole batches."""
+    return batch
 
 
 class IndexDataset(Dataset[int]):
@@ -133,6 +139,17 @@ class ResumableLoader(DataLoader[Any]):
         return self.sampler
 
 
+@runtime_checkable
+class MeasuredPictures(Protocol):
+    """A data module whose training pictures a generator's are measured against."""
+
+    def measured_loader(self, count: int | None, batch_size: int) -> DataLoader[dict[str, Tensor]]:
+        """The first `count` training pictures, or all, in their order and never mirrored, shared out to the ranks.
+
+        Reading it leaves the process's stream of random numbers alone.
+        """
+
+
 class ResumableDataModule(LightningDataModule):
     """Data module whose place in the training data is saved with every checkpoint.
 
@@ -152,6 +169,11 @@ class ResumableDataModule(LightningDataModule):
             self._place = None
         self._training = loader
         return loader
+
+    def rank_sampler(self, size: int, drop_uneven: bool, shuffle_seed: int | None = None) -> RankSampler:
+        """The part of `size` samples of this rank, of one rank without a trainer; see `RankSampler`."""
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
+        return RankSampler(size, ranks, rank, drop_uneven, shuffle_seed)
 
     def state_dict(self) -> dict[str, int]:
         """The place of the training loader; empty before training."""

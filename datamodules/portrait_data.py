@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
+from datamodules.loading import ResumableDataModule, ResumableLoader, batch_as_is
 from datamodules.photo_folder import PhotoDataset, check_photos, find_photos, split_photos
 from renderers.errors import InputError
 
@@ -18,7 +19,8 @@ class PortraitDataModule(ResumableDataModule):
 
     Batches are dictionaries with ``image`` (batch, 3, size, size) in [-1, 1]. The order of training photos follows from the seed and
     the number of the pass; ranks share them out without overlap, and a resumed run goes on with the next ones. Larger photos are
-    scaled down with antialiasing; smaller or oblong ones are refused.
+    scaled down with antialiasing; smaller or oblong ones are refused at the start by their headers. A photo whose content is damaged is
+    found then only where photos are kept in memory, and otherwise when its batch is read.
 
     Args:
         root: The folder.
@@ -82,9 +84,9 @@ class PortraitDataModule(ResumableDataModule):
         return self._datasets[split]
 
     def train_dataloader(self) -> ResumableLoader:
-        sampler = self._sampler("train", drop_uneven=True, shuffle_seed=self.seed)
+        sampler = self.rank_sampler(len(self.dataset("train")), drop_uneven=True, shuffle_seed=self.seed)
         return self.resumable(
-            ResumableLoader(self.dataset("train"), sampler, self.batch_size, self._workers, _batch_as_is)
+            ResumableLoader(self.dataset("train"), sampler, self.batch_size, self._workers, batch_as_is)
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]] | list[Any]:
@@ -96,6 +98,21 @@ class PortraitDataModule(ResumableDataModule):
 
     def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return self._held_out()
+
+    def measured_loader(self, count: int | None, batch_size: int) -> DataLoader[dict[str, Tensor]]:
+        """The first `count` training photos, or all, in their order and not mirrored, shared out to the ranks."""
+        dataset = self.dataset("train")
+        # Mirror images follow the photos.
+        photos = len(dataset.paths) if count is None else min(count, len(dataset.paths))
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=self.rank_sampler(photos, drop_uneven=False),
+            num_workers=self._workers,
+            collate_fn=batch_as_is,
+            # Every pass draws a number for its workers, otherwise from the stream that training draws from.
+            generator=torch.Generator(),
+        )
 
     def _find(self) -> dict[Split, list[Path]]:
         if not self._paths:
@@ -111,9 +128,9 @@ class PortraitDataModule(ResumableDataModule):
         return DataLoader(
             self.dataset("val"),
             batch_size=self.batch_size,
-            sampler=self._sampler("val", drop_uneven=False),
+            sampler=self.rank_sampler(len(self.dataset("val")), drop_uneven=False),
             num_workers=self._workers,
-            collate_fn=_batch_as_is,
+            collate_fn=batch_as_is,
             persistent_workers=self._workers > 0,
         )
 
@@ -126,11 +143,3 @@ class PortraitDataModule(ResumableDataModule):
     def _workers(self) -> int:
         # Photos in memory are handed over faster than a worker could.
         return 0 if self._in_memory else self.num_workers
-
-    def _sampler(self, split: Split, drop_uneven: bool, shuffle_seed: int | None = None) -> RankSampler:
-        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
-        return RankSampler(len(self.dataset(split)), ranks, rank, drop_uneven, shuffle_seed)
-
-
-def _batch_as_is(batch: Any) -> Any:
-    return batch

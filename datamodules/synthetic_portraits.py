@@ -1,14 +1,14 @@
 """Synthetic portraits with their truth as batches for training."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
+from datamodules.loading import ResumableDataModule, ResumableLoader, batch_as_is
 from datamodules.portraits.corpus import CorpusSpec, PortraitCorpus, corpus_folder, render_corpus
 from models.morphable.procedural import Density
 from renderers.errors import InputError
@@ -66,10 +66,6 @@ def mirror_landmarks(landmarks: Float[Tensor, "batch 68 2"], width: int) -> Floa
     mirrored = landmarks[:, list(MIRRORED_LANDMARKS)].clone()
     mirrored[..., 0] = width - mirrored[..., 0]
     return mirrored
-
-
-def _batch_as_is(batch: Any) -> Any:
-    return batch
 
 
 class SyntheticPortraitDataModule(ResumableDataModule):
@@ -140,8 +136,8 @@ class SyntheticPortraitDataModule(ResumableDataModule):
         return self._datasets[split]
 
     def train_dataloader(self) -> ResumableLoader:
-        sampler = self._sampler("train", drop_uneven=True, shuffle_seed=self.seed)
-        loader = ResumableLoader(self.dataset("train"), sampler, self.batch_size, self.num_workers, _batch_as_is)
+        sampler = self.rank_sampler(len(self.dataset("train")), drop_uneven=True, shuffle_seed=self.seed)
+        loader = ResumableLoader(self.dataset("train"), sampler, self.batch_size, self.num_workers, batch_as_is)
         return self.resumable(loader)
 
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
@@ -153,16 +149,26 @@ class SyntheticPortraitDataModule(ResumableDataModule):
     def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         return self._evaluation_loader("test")
 
+    def measured_loader(self, count: int | None, batch_size: int) -> DataLoader[dict[str, Tensor]]:
+        """The first `count` training portraits, or all, in their order and not mirrored, shared out to the ranks."""
+        dataset = PortraitDataset(self.dataset("train").corpus)
+        portraits = len(dataset) if count is None else min(count, len(dataset))
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=self.rank_sampler(portraits, drop_uneven=False),
+            num_workers=self.num_workers,
+            collate_fn=batch_as_is,
+            # Every pass draws a number for its workers, otherwise from the stream that training draws from.
+            generator=torch.Generator(),
+        )
+
     def _evaluation_loader(self, split: Split) -> DataLoader[dict[str, Tensor]]:
         return DataLoader(
             self.dataset(split),
             batch_size=self.batch_size,
-            sampler=self._sampler(split, drop_uneven=False),
+            sampler=self.rank_sampler(len(self.dataset(split)), drop_uneven=False),
             num_workers=self.num_workers,
-            collate_fn=_batch_as_is,
+            collate_fn=batch_as_is,
             persistent_workers=self.num_workers > 0,
         )
-
-    def _sampler(self, split: Split, drop_uneven: bool, shuffle_seed: int | None = None) -> RankSampler:
-        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
-        return RankSampler(len(self.dataset(split)), ranks, rank, drop_uneven, shuffle_seed)

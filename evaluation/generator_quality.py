@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from datamodules.loading import RankSampler
+from datamodules.loading import MeasuredPictures
 from evaluation.frechet import FeatureStatistics, RunningStatistics, gaussian_frechet_distance
 from lightning_modules.gan_progress import is_due
 from lightning_modules.loggers import log_figures
@@ -68,9 +67,12 @@ class FrechetDistance(Callback):
         features: Weights file of the feature network.
         every: Training images from one measurement to the next; one more is taken at the end.
         generated: Pictures of the generator (50,000 as published).
-        real: Pictures of the training data, from the first; None for all, mirrored ones included where the data module mirrors.
+        real: Pictures of the training data, from the first; None for all. Mirrored ones do not count, as in the published FID.
         batch_size: Pictures at once.
         seed: Of the latents.
+
+    Attributes:
+        real_statistics: Of the features of the training data, once they were measured.
     """
 
     def __init__(
@@ -93,16 +95,23 @@ class FrechetDistance(Callback):
         self.real = real
         self.batch_size = batch_size
         self.seed = seed
-        self._real_statistics: FeatureStatistics | None = None
+        self.real_statistics: FeatureStatistics | None = None
         self._measured_at = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse what cannot be measured before training begins."""
-        if not isinstance(pl_module, StyleGAN2) or not callable(getattr(trainer.datamodule, "dataset", None)):  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(pl_module, StyleGAN2) or not isinstance(data, MeasuredPictures):
             raise InputError(
                 "expected a StyleGAN2 and a data module of pictures to measure the Fréchet distance between, got "
-                f"{type(pl_module).__name__} and {type(trainer.datamodule).__name__}; "  # type: ignore[attr-defined]
+                f"{type(pl_module).__name__} and {type(data).__name__}; "
                 "remove the callback evaluation.generator_quality.FrechetDistance"
+            )
+        fewest = self.generated if self.real is None else min(self.generated, self.real)
+        if fewest < trainer.world_size:
+            raise InputError(
+                f"expected at least one picture for each of {trainer.world_size} ranks, got generated {self.generated} and real "
+                f"{self.real}; raise them"
             )
 
     def on_train_batch_end(
@@ -124,10 +133,10 @@ class FrechetDistance(Callback):
             return
         self._measured_at = seen
         self.reader.network.to(pl_module.device)
-        if self._real_statistics is None:
-            self._real_statistics = self._statistics(trainer, self._real_pictures(trainer, pl_module.device))
+        if self.real_statistics is None:
+            self.real_statistics = self._statistics(trainer, self._real_pictures(trainer, pl_module.device))
         generated = self._statistics(trainer, self._generated_pictures(trainer, pl_module))
-        distance = gaussian_frechet_distance(generated, self._real_statistics)
+        distance = gaussian_frechet_distance(generated, self.real_statistics)
         name = f"quality/{self.reader.metric}"
         log_figures(trainer, {name: distance, "quality/images_seen": float(seen)})
         if trainer.is_global_zero:
@@ -138,14 +147,12 @@ class FrechetDistance(Callback):
     def _statistics(self, trainer: Trainer, pictures: Any) -> FeatureStatistics:
         running = RunningStatistics()
         for images in pictures:
-            running.add(self.reader.read(images).float())
-        return running.statistics(lambda values: trainer.strategy.reduce(values, reduce_op="sum"))
+            # On the CPU, as Apple's devices have no float64.
+            running.add(self.reader.read(images).float().cpu())
+        return running.statistics(lambda values: _sum_over_ranks(trainer, values))
 
     def _real_pictures(self, trainer: Trainer, device: torch.device) -> Any:
-        dataset = trainer.datamodule.dataset("train")  # type: ignore[attr-defined]
-        size = len(dataset) if self.real is None else min(self.real, len(dataset))
-        sampler = RankSampler(size, trainer.world_size, trainer.global_rank, drop_uneven=False)
-        loader = DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=_batch_as_is)
+        loader = trainer.datamodule.measured_loader(self.real, self.batch_size)  # type: ignore[attr-defined]
         return (batch["image"].to(device) for batch in loader)
 
     def _generated_pictures(self, trainer: Trainer, module: StyleGAN2) -> Any:
@@ -161,5 +168,7 @@ class FrechetDistance(Callback):
         return generator.synthesis(codes, module.noise, rng).clamp(-1, 1)
 
 
-def _batch_as_is(batch: Any) -> Any:
-    return batch
+def _sum_over_ranks(trainer: Trainer, values: Tensor) -> Tensor:
+    if trainer.world_size == 1:
+        return values
+    return trainer.strategy.reduce(values.to(trainer.strategy.root_device), reduce_op="sum").cpu()

@@ -14,6 +14,7 @@ from torch import Tensor
 from datamodules.latent_pairs import LatentPairs
 from evaluation.picture_readers import JudgeReader, LandmarkReader, Reader, Reading
 from evaluation.report import json_text, write_text
+from lightning_modules.loggers import log_figures
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylerig import StyleRig
 from models.morphable import FaceParameters
@@ -206,6 +207,8 @@ class RotationEdits(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        if trainer.sanity_checking:
+            return
         # The pictures are made anew when they are measured: those of all pairs together may not fit into memory.
         self._pairs.append(LatentPairs(batch.indices, batch.w, batch.v))
 
@@ -215,12 +218,12 @@ class RotationEdits(Callback):
         self._measure(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._pairs:
-            self._measure(trainer, pl_module)
+        self._measure(trainer, pl_module)
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Every rank takes part: another one may hold pairs where this one holds none.
         pairs = _of_all_ranks(self._pairs)
-        if not trainer.is_global_zero:
+        if pairs is None or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, StyleRig) and pl_module.face_reconstruction is not None
         reader: Reader = (
@@ -239,19 +242,21 @@ class RotationEdits(Callback):
         if not math.isfinite(measurement.error_ratio):
             return
         figures = {
-            "rotation_error_deg": measurement.edited.rotation_error_deg,
-            "rotation_error_ratio": measurement.error_ratio,
+            "edit/rotation_error_deg": measurement.edited.rotation_error_deg,
+            "edit/rotation_error_ratio": measurement.error_ratio,
         }
-        for logger in trainer.loggers:
-            logger.log_metrics({f"edit/{name}": value for name, value in figures.items()}, step=trainer.global_step)
+        log_figures(trainer, figures)
 
 
-def _of_all_ranks(batches: list[LatentPairs]) -> LatentPairs:
-    """The codes that all ranks have kept, on the CPU and in the order of their indices: each is called with its own."""
-    own = [torch.cat(values).cpu() for values in zip(*(batch[:3] for batch in batches), strict=True)]
+def _of_all_ranks(batches: list[LatentPairs]) -> LatentPairs | None:
+    """The codes that all ranks have kept, on the CPU and in the order of their indices; None without any. Each is called with its own."""
+    kept = [tuple(values.cpu() for values in batch[:3]) for batch in batches]
     if distributed.is_available() and distributed.is_initialized():
         gathered: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(gathered, own)
-        own = [torch.cat(values) for values in zip(*gathered, strict=True)]
-    indices, w, v = (values[own[0].argsort()] for values in own)
-    return LatentPairs(indices, w, v)
+        distributed.all_gather_object(gathered, kept)
+        kept = [batch for of_rank in gathered for batch in of_rank]
+    if not kept:
+        return None
+    indices, w, v = (torch.cat(values) for values in zip(*kept, strict=True))
+    order = indices.argsort()
+    return LatentPairs(indices[order], w[order], v[order])

@@ -71,7 +71,7 @@ class GanProgress(Callback):
         module = cast(AveragedGan, pl_module)
         folder = folder_of(trainer)
         if trainer.is_global_zero:
-            grid = sample_grid(module.average, module.seed)
+            grid = grid_of_latents(module.average, module.seed)
             (folder / "samples").mkdir(parents=True, exist_ok=True)
             save_image(grid, folder / "samples" / f"{int(module.images_seen):09d}.png")
             log_picture(trainer, "samples", grid)
@@ -85,7 +85,7 @@ class GanProgress(Callback):
 
 
 @torch.no_grad()
-def sample_grid(generator: Generator, seed: int) -> Float[Tensor, "3 height width"]:
+def grid_of_latents(generator: Generator, seed: int) -> Float[Tensor, "3 height width"]:
     """Pictures of fixed latents in rows, values in [0, 1], on the CPU."""
     side = min(max(_GRID_PIXELS // generator.resolution, 2), _GRID_SIDE)
     z = torch.randn(side**2, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(generator.const.device)

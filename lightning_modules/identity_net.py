@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lightning_modules.augmentation import ImageAugmentation
 from lightning_modules.observer import ObserverModule
+from lightning_modules.reduction import of_all_ranks
 from models.observers import IdentityNet, verification_scores
 from renderers.errors import InputError
 
@@ -64,7 +65,7 @@ class IdentityNetModule(ObserverModule):
         self._seen.append((self.network(batch["image"]), batch["person"]))
 
     def on_validation_epoch_end(self) -> None:
-        embeddings, people = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        embeddings, people = (of_all_ranks(self, torch.cat(parts)) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         area, accuracy = verification_scores(embeddings, people)
         self.log("val/verification_auc", area, prog_bar=True, sync_dist=True)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lightning_modules.augmentation import ImageAugmentation
 from lightning_modules.observer import ObserverModule
+from lightning_modules.reduction import of_all_ranks
 from models.observers import JUDGED_COMPONENTS, Judge
 from models.observers.judge import correlation
 from renderers.rotation import rotation_distance
@@ -78,7 +79,7 @@ class JudgeModule(ObserverModule):
         self._seen.append((read, self.network.targets(batch["parameters"])))
 
     def on_validation_epoch_end(self) -> None:
-        read, true = (self.network.split(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
+        read, true = (self.network.split(of_all_ranks(self, torch.cat(parts))) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         degrees = rotation_distance(read["rotation"], true["rotation"]) * (180 / math.pi)
         self.log("val/rotation_error_deg", degrees.median(), prog_bar=True, sync_dist=True)

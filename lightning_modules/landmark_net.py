@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lightning_modules.augmentation import ImageAugmentation
 from lightning_modules.observer import ObserverModule
+from lightning_modules.reduction import log_means
 from models.observers import LandmarkNet
 
 # Chosen by us: below this distance (fraction of the picture) the loss is quadratic, so that it is smooth at zero.
@@ -45,6 +46,5 @@ class LandmarkNetModule(ObserverModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         errors = torch.linalg.vector_norm(self.network(batch["image"]) - batch["landmarks"], dim=-1)
-        size = batch["image"].shape[0]
-        self.log("val/landmark_error_px", errors.mean(), prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("val/worst_landmark_error_px", errors.amax(dim=1).mean(), batch_size=size, sync_dist=True)
+        log_means(self, {"val/landmark_error_px": errors.mean()}, len(errors), prog_bar=True)
+        log_means(self, {"val/worst_landmark_error_px": errors.amax(dim=1).mean()}, len(errors))

@@ -5,20 +5,30 @@ import time
 from typing import Literal
 
 import torch
+import torch.distributed as distributed
 from jaxtyping import Float
 from pytorch_lightning import Callback, LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from lightning_modules.frozen import leave_unsynchronised
 from lightning_modules.gan_progress import GanProgress
+from lightning_modules.gan_start import (
+    check_batches,
+    check_intervals,
+    check_positive,
+    check_precision,
+    check_weights,
+    start_discriminator,
+    start_generator,
+)
 from lightning_modules.painting_loss import PaintingLoss
-from lightning_modules.progress import rank_seed
+from lightning_modules.progress import check_seed, rank_seed
 from lightning_modules.warm_start import WarmStart, portrait_latents, weigh_latents
 from models.stylegan2.augmentation import AdaptiveAugmentation
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import mix, random_crossovers
-from models.stylegan2.loading import GENERATOR_KIND
 from models.stylegan2.losses import (
     PathLengthPenalty,
     discriminator_loss,
@@ -26,7 +36,6 @@ from models.stylegan2.losses import (
     path_lengths,
     r1_penalty,
 )
-from models.weights import load_weights
 from renderers.errors import InputError
 
 
@@ -42,6 +51,8 @@ class StyleGAN2(LightningModule):
         discriminator: Its opponent, for images of the same size.
         weights: Generator weights of this project to start from, or None. They know the importance of each latent number, or need
             none: `warm_start.importance_images` then does nothing.
+        discriminator_weights: Weights of its opponent to start from, any file that `load_discriminator` reads, or None. Transfer learning
+            starts from both networks (Karras et al. 2020, "Training GANs with Limited Data", section 4.2).
         learning_rate: Of the generator in the adversarial phase (0.002 in the paper's configuration for small images).
         discriminator_learning_rate: Of the discriminator; None for that of the generator.
         r1_gamma: Weight of R1; 0 leaves it out. ADA's rule of thumb is 0.0002 * resolution**2 / batch.
@@ -53,14 +64,18 @@ class StyleGAN2(LightningModule):
         noise: Noise pictures that training samples get. With "none" all noise strengths are set to zero: for pictures that follow from
             their latent alone, where noise can only imitate texture by grain.
         average_half_life: Half-life of the averaged generator, in images (10 thousand in the paper).
-        average_rampup: Bound on the half-life as a part of the images seen so far (0.05 in ADA), so that the average forgets its start.
+        average_rampup: Bound on the half-life as a part of the images seen so far (0.05 in ADA), so that the average forgets its start;
+            None for no bound, as ADA has it where training starts from weights.
         augmentation: What the discriminator sees is changed by it, for sets of fewer than some ten thousand pictures; None for nothing. R1
-            is then that of the changed pictures.
+            is then of gradients with respect to the changed pictures, which spares a second derivative of the changes; ADA's release
+            takes those with respect to the pictures before the change.
         warm_start: The supervised first phase.
         total_images: Training ends after so many images; None leaves the end to the trainer, whose max_steps counts the steps of both
             optimizers.
         sample_every: Images between two checkpoints, sample grids and weights files.
         seed: Of latents, mixing, noise and flips.
+
+    Logged losses are those of the first rank's part of a batch: to average them would make ranks wait for each other in every step.
     """
 
     images_seen: Tensor
@@ -71,6 +86,7 @@ class StyleGAN2(LightningModule):
         generator: Generator,
         discriminator: Discriminator,
         weights: str | None = None,
+        discriminator_weights: str | None = None,
         learning_rate: float = 0.002,
         discriminator_learning_rate: float | None = None,
         r1_gamma: float = 1.0,
@@ -81,7 +97,7 @@ class StyleGAN2(LightningModule):
         mixing_probability: float = 0.9,
         noise: Literal["random", "none"] = "random",
         average_half_life: float = 10_000.0,
-        average_rampup: float = 0.05,
+        average_rampup: float | None = 0.05,
         augmentation: AdaptiveAugmentation | None = None,
         warm_start: WarmStart = WarmStart(),
         total_images: int | None = None,
@@ -94,30 +110,39 @@ class StyleGAN2(LightningModule):
                 f"expected a generator and a discriminator of one size, got {generator.resolution} and {discriminator.resolution} "
                 "pixels; give both channels for as many resolutions"
             )
-        intervals = {
-            "r1_interval": r1_interval,
-            "path_length_interval": path_length_interval,
-            "path_length_shrink": path_length_shrink,
-            "sample_every": sample_every,
-        }
-        for name, value in intervals.items():
-            if value < 1:
-                raise InputError(
-                    f"expected {name} of at least 1, got {value}; raise it (r1_gamma or path_length_weight 0 leaves a penalty out)"
-                )
+        check_intervals(
+            {
+                "r1_interval": r1_interval,
+                "path_length_interval": path_length_interval,
+                "path_length_shrink": path_length_shrink,
+                "sample_every": sample_every,
+            }
+        )
+        check_weights(r1_gamma, path_length_weight, mixing_probability)
+        check_seed(seed)
+        discriminator_learning_rate = learning_rate if discriminator_learning_rate is None else discriminator_learning_rate
+        check_positive(
+            {
+                "learning_rate": learning_rate,
+                "discriminator_learning_rate": discriminator_learning_rate,
+                "average_half_life": average_half_life,
+                "average_rampup": average_rampup,
+                "total_images": total_images,
+            }
+        )
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
         self._weighs_latents = warm_start.importance_images > 0 and weights is None
         if weights is not None:
-            self._start_from(weights)
+            start_generator(generator, weights)
+        if discriminator_weights is not None:
+            start_discriminator(discriminator, discriminator_weights)
         self.average = copy.deepcopy(generator).requires_grad_(False)
         self.path_length = PathLengthPenalty()
         self.painting = PaintingLoss(warm_start.painting, warm_start.landmarker)
         self.learning_rate = learning_rate
-        self.discriminator_learning_rate = (
-            learning_rate if discriminator_learning_rate is None else discriminator_learning_rate
-        )
+        self.discriminator_learning_rate = discriminator_learning_rate
         self.r1_gamma = r1_gamma
         self.r1_interval = r1_interval
         self.path_length_weight = path_length_weight
@@ -180,8 +205,18 @@ class StyleGAN2(LightningModule):
         self._last_step = now
         self.log("train/images_seen", float(self.images_seen), prog_bar=True)
 
+    def setup(self, stage: str) -> None:
+        """Refuse weights of another precision than float32; keep the frozen network of the supervised loss on its rank."""
+        check_precision(self.trainer)
+        leave_unsynchronised(self, self.painting)
+
     def on_train_start(self) -> None:
-        """Scale the mapping network's inputs for a warm start, once; end a run that has seen all its images; start the clock."""
+        """Scale the mapping network's inputs for a warm start, once; end a run that has seen all its images; start the clock.
+
+        Raises:
+            InputError: if batches are no multiples of the discriminator's groups, or lack what a warm start needs.
+        """
+        check_batches(self.trainer, self.discriminator)
         if self._weighs_latents and int(self.images_seen) == 0:
             batches = self.trainer.train_dataloader
             assert batches is not None
@@ -270,9 +305,12 @@ class StyleGAN2(LightningModule):
         return _lazy_ratio(self.r1_interval) if self.r1_gamma else 1.0
 
     def _mean_over_ranks(self, values: Tensor) -> Tensor:
-        # The first rank's, as sums may round differently on another.
         mean = self.trainer.strategy.reduce(values.to(self.device), reduce_op="mean")
-        return self.trainer.strategy.broadcast(mean)
+        if distributed.is_available() and distributed.is_initialized():
+            # The first rank's, as sums may round differently on another. The strategy's own broadcast pickles: what arrives would lie on
+            # the first rank's device.
+            distributed.broadcast(mean, src=0)
+        return mean
 
     def _stop_when_due(self) -> None:
         if self.total_images is not None and int(self.images_seen) >= self.total_images:
@@ -292,17 +330,11 @@ class StyleGAN2(LightningModule):
 
     @torch.no_grad()
     def _update_average(self, count: int) -> None:
-        half_life = min(self.average_half_life, max(float(self.images_seen) * self.average_rampup, 1e-8))
+        half_life = self.average_half_life
+        if self.average_rampup is not None:
+            half_life = min(half_life, max(float(self.images_seen) * self.average_rampup, 1e-8))
         new = 1 - 0.5 ** (count / half_life)
         torch._foreach_lerp_(list(self.average.parameters()), list(self.generator.parameters()), new)
-
-    def _start_from(self, weights: str) -> None:
-        state, config = load_weights(weights, GENERATOR_KIND)
-        if config != self.generator.config:
-            raise InputError(
-                f"expected weights of the generator that the configuration describes, {weights} holds {config}; make both the same"
-            )
-        self.generator.load_state_dict(state)
 
 
 def _lazy_ratio(interval: int) -> float:

@@ -102,9 +102,16 @@ def weigh_latents(
 
 def _views(batch: dict[str, Tensor], warm_start: WarmStart) -> dict[str, Tensor]:
     """What the supervised loss looks at: the picture, its face and its landmarks, the first two in blocks of pixels."""
+    weights = warm_start.painting
+    missing = [name for name, weight in (("mask", weights.face), ("landmarks", weights.landmarks)) if weight and name not in batch]
+    if missing:
+        raise InputError(
+            f"expected {' and '.join(missing)} of the portraits to weigh latent numbers by, got none; "
+            "set warm_start.importance_images to 0, or give synthetic portraits"
+        )
     views = {"picture": avg_pool2d(batch["image"], _BLOCK)}
-    if warm_start.painting.face:
+    if weights.face:
         views["face"] = avg_pool2d(batch["image"] * batch["mask"], _BLOCK)
-    if warm_start.painting.landmarks:
+    if weights.landmarks:
         views["landmarks"] = batch["landmarks"]
     return views

@@ -1,6 +1,7 @@
 """Inception-v3 features of pictures, with weights from a local file."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from models.safe_pickle import read_pickle
 from models.weights import locate
 from renderers.errors import InputError
 
@@ -16,9 +18,6 @@ from renderers.errors import InputError
 FID_CLASSES, IMAGENET_CLASSES = 1008, 1000
 # Both were trained on pictures of this size.
 INPUT_SIZE = 299
-# torchvision's documentation of its ImageNet networks, for pictures in [0, 1].
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class FidInception(nn.Module):
@@ -44,19 +43,16 @@ class TorchvisionInception(nn.Module):
         network: torchvision's `inception_v3` without its last layer.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
-        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None])
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 2048"]:
         """Pooled features of images in [-1, 1]."""
         images = F.interpolate(images, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False, antialias=True)
-        return self.network(((images + 1) / 2 - self.mean) / self.deviation)
+        # Its weights come from TensorFlow and want [-1, 1], unlike torchvision's other networks: with them, torchvision sets
+        # `transform_input`, which undoes the normalisation that it documents for all.
+        return self.network(images)
 
 
 def load_inception(path: str | Path) -> FidInception | TorchvisionInception:
@@ -70,13 +66,8 @@ def load_inception(path: str | Path) -> FidInception | TorchvisionInception:
         InputError: if the file is missing, holds anything but tensors, or those of another network; or if torch-fidelity is missing.
     """
     found = locate(path)
-    try:
-        state = torch.load(found, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds of exception for files that are not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"expected Inception-v3 weights in {found}, could not read them ({reason}); give a state dict") from error
-    classes = state.get("fc.weight") if isinstance(state, dict) else None
-    shape = tuple(classes.shape) if isinstance(classes, Tensor) else None
+    state = read_inception(found)
+    shape = tuple(state["fc.weight"].shape) if "fc.weight" in state else None
     if shape == (FID_CLASSES, 2048):
         network: FidInception | TorchvisionInception = FidInception(_fidelity_network(state, found))
     elif shape == (IMAGENET_CLASSES, 2048):
@@ -87,6 +78,28 @@ def load_inception(path: str | Path) -> FidInception | TorchvisionInception:
             f"got a last layer of {shape}; give another file"
         )
     return network.eval().requires_grad_(False)
+
+
+def read_inception(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, of whatever network.
+
+    Raises:
+        InputError: if the file is missing or broken, or holds anything else, or values that are not finite.
+    """
+    contents = read_pickle(path)
+    if not isinstance(contents, Mapping):
+        raise InputError(f"expected a state dict of Inception-v3 in {path}, got a {type(contents).__name__}; give another file")
+    state = {}
+    for name, value in contents.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise InputError(
+                f"expected a state dict of Inception-v3 in {path}, names with tensors, got a {type(name).__name__} with a "
+                f"{type(value).__name__}; give another file"
+            )
+        state[name] = value.detach()
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise InputError(f"expected finite weights, {path} holds some that are not; fetch it again")
+    return state
 
 
 def _fidelity_network(state: dict[str, Tensor], path: Path) -> nn.Module:

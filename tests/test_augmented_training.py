@@ -10,8 +10,9 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from datamodules.portrait_data import PortraitDataModule
+from evaluation.frechet import feature_statistics
 from evaluation.generator_quality import FrechetDistance
-from lightning_modules.gan_progress import sample_grid
+from lightning_modules.gan_progress import grid_of_latents
 from lightning_modules.loggers import log_figures, log_picture
 from lightning_modules.stylegan2 import StyleGAN2
 from models.observers import Judge, save_observer
@@ -80,6 +81,15 @@ def test_measuring_leaves_training_alone(tmp_path: Path, photos: Path) -> None:
     assert all(float(row["quality/frechet_judge"]) > 0 for row in rows)
 
 
+def test_mirrored_photos_are_not_measured(tmp_path: Path, photos: Path) -> None:
+    quality = FrechetDistance(judge_file(tmp_path), generated=4, real=None, batch_size=4)
+    train(module(total_images=4), tmp_path, photos, callbacks=[quality])
+    pictures = next(iter(PortraitDataModule(str(photos), 8).measured_loader(None, 6)))["image"]
+    assert quality.real_statistics is not None and len(pictures) == 6
+    expected = feature_statistics(quality.reader.read(pictures))
+    torch.testing.assert_close(quality.real_statistics.mean, expected.mean, rtol=1e-6, atol=1e-7)
+
+
 def test_bfloat16_with_augmentation(tmp_path: Path, photos: Path) -> None:
     model = module(total_images=12)
     trainer = train(model, tmp_path, photos, precision="bf16-mixed")
@@ -126,9 +136,9 @@ def test_grids_of_large_pictures_hold_fewer(resolution: int, side: int, monkeypa
     generator = Generator([2], z_dim=2, w_dim=2, mapping_layers=1)
     monkeypatch.setattr(generator, "resolution", resolution)
     # Its pictures are of 4 pixels all the same.
-    grid = sample_grid(generator, seed=0)
+    grid = grid_of_latents(generator, seed=0)
     assert grid.shape == (3, 4 * side, 4 * side) and np.all((grid.numpy() >= 0) & (grid.numpy() <= 1))
-    assert torch.equal(grid, sample_grid(generator, seed=0)) and not torch.equal(grid, sample_grid(generator, seed=1))
+    assert torch.equal(grid, grid_of_latents(generator, seed=0)) and not torch.equal(grid, grid_of_latents(generator, seed=1))
 
 
 @pytest.mark.slow
@@ -160,3 +170,13 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path, photos: Path) -> Non
         Trainer(accelerator="cpu", logger=False, callbacks=[quality], default_root_dir=tmp_path, **QUIET).fit(
             module(), torch.utils.data.DataLoader(torch.zeros(4, 3, 8, 8))
         )
+
+
+def test_fewer_pictures_than_ranks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, **QUIET)
+    monkeypatch.setattr(Trainer, "world_size", 4)
+    monkeypatch.setattr(trainer, "datamodule", PortraitDataModule("photos"), raising=False)
+    for options in ({"generated": 3}, {"real": 2}):
+        with pytest.raises(InputError, match="each of 4 ranks"):
+            FrechetDistance(judge_file(tmp_path), **options).setup(trainer, module(), "fit")
+    FrechetDistance(judge_file(tmp_path), generated=4, real=4).setup(trainer, module(), "fit")

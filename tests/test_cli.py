@@ -64,6 +64,17 @@ def fails(capfd: pytest.CaptureFixture[str], args: list[str], code: int = 2) -> 
     return lines[0]
 
 
+def test_a_killed_run_keeps_the_checkpoint_of_the_last_interval(folder: Path) -> None:
+    program = (
+        "from datetime import timedelta; import cli; from commands import trainer; trainer.CHECKPOINT_INTERVAL = timedelta(0); "
+        "cli.main(['fit', '--config', 'tiny.yaml', '--model.fail', 'kill'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -9
+    assert torch.load(only_run(folder) / "checkpoints" / "last.ckpt")["global_step"] == 1
+
+
 def test_fit_writes_only_its_own_folder(folder: Path) -> None:
     cli.main(["fit", "--config", "tiny.yaml"])
     cli.main(["fit", "--config", "tiny.yaml"])

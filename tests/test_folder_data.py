@@ -84,6 +84,18 @@ def test_larger_photos_are_scaled_without_aliasing(tmp_path: Path) -> None:
     assert torch.equal(read_photo(tmp_path / "flat.png", 16)[:, 0, 0], torch.tensor([10, 200, 30], dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("cache", [0.0, 1.0])
+def test_measured_photos_are_in_order_and_not_mirrored(tmp_path: Path, cache: float) -> None:
+    paths = write_photos(tmp_path, 5)
+    data = PortraitDataModule(str(tmp_path), 16, batch_size=2, flip=True, cache_gigabytes=cache, num_workers=1)
+    state = torch.get_rng_state()
+    every, first = (torch.cat([batch["image"] for batch in data.measured_loader(count, 2)]) for count in (None, 3))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(every, torch.stack([read_photo(path, 16) for path in paths]).float() / 127.5 - 1)
+    assert torch.equal(first, every[:3])
+    assert data.measured_loader(None, 2).num_workers == (1 if cache == 0 else 0)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "1", "I;16", "CMYK"])
 def test_photos_of_other_modes_are_rgb(tmp_path: Path, mode: str) -> None:
     picture = Image.new("L", (8, 8), 255)

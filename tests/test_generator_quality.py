@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models import inception_v3
+from torchvision.transforms.functional import normalize
 
 from evaluation.frechet import RunningStatistics, feature_statistics, gaussian_frechet_distance
 from evaluation.generator_quality import load_features
@@ -120,6 +121,13 @@ def test_torchvisions_network_has_its_own_name(tmp_path: Path, inception_states:
     reader = load_features(tmp_path / "inception_v3.pth")
     assert reader.metric == "frechet_torchvision" and isinstance(reader.network, TorchvisionInception)
     assert reader.read(torch.zeros(1, 3, 16, 16)).shape == (1, 2048)
+    # torchvision's own way with these weights: pictures in [0, 1] normalised as it documents, which the network then undoes.
+    original = inception_v3(weights=None, transform_input=True, aux_logits=True, init_weights=False)
+    original.load_state_dict(inception_states["torchvision"])
+    original.fc = nn.Identity()
+    images = torch.rand(2, 3, 299, 299) * 2 - 1
+    normalised = normalize((images + 1) / 2, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    torch.testing.assert_close(reader.read(images), original.eval()(normalised), rtol=1e-4, atol=1e-5)
 
 
 def test_shipped_networks_are_never_called_fid(tmp_path: Path) -> None:
@@ -133,14 +141,24 @@ def test_shipped_networks_are_never_called_fid(tmp_path: Path) -> None:
 
 def test_wrong_files_are_refused(tmp_path: Path, inception_states: dict[str, dict[str, torch.Tensor]]) -> None:
     (tmp_path / "text.pth").write_text("not weights")
-    with pytest.raises(InputError, match="could not read them"):
+    with pytest.raises(InputError, match="expected a whole checkpoint"):
         load_inception(tmp_path / "text.pth")
     torch.save({"fc.weight": torch.zeros(10, 2048)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"a last layer of \(10, 2048\)"):
         load_inception(tmp_path / "other.pth")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
-    with pytest.raises(InputError, match="a last layer of None"):
+    with pytest.raises(InputError, match="expected a state dict of Inception-v3 in .*tensor.pth, got a Tensor"):
         load_inception(tmp_path / "tensor.pth")
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "nameless.pth")
+    with pytest.raises(InputError, match="a last layer of None"):
+        load_inception(tmp_path / "nameless.pth")
+    for name, contents in (("numbers", {3: torch.zeros(3)}), ("texts", {"fc.weight": "none"})):
+        torch.save(contents, tmp_path / f"{name}.pth")
+        with pytest.raises(InputError, match="names with tensors, got a"):
+            load_inception(tmp_path / f"{name}.pth")
+    torch.save({"fc.weight": torch.full((2,), float("nan"))}, tmp_path / "nan.pth")
+    with pytest.raises(InputError, match="expected finite weights"):
+        load_inception(tmp_path / "nan.pth")
     torch.save({"fc.weight": inception_states["torchvision"]["fc.weight"]}, tmp_path / "partial.pth")
     with pytest.raises(InputError, match="they differ") as caught:
         load_inception(tmp_path / "partial.pth")
@@ -151,5 +169,14 @@ def test_wrong_files_are_refused(tmp_path: Path, inception_states: dict[str, dic
 
 def test_files_with_code_are_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
-    with pytest.raises(InputError, match="could not read them"):
+    with pytest.raises(InputError, match="expected a state dict") as caught:
         load_inception(tmp_path / "module.pth")
+    assert "weights_only" not in str(caught.value)
+
+
+def test_weights_of_the_older_layout_are_read(tmp_path: Path, inception_states: dict[str, dict[str, torch.Tensor]]) -> None:
+    """That of torch before 1.6, in which the files of both networks are published."""
+    state = inception_states["torchvision"]
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    found = load_inception(tmp_path / "old.pth").network.state_dict()
+    assert found and all(torch.equal(value, state[name]) for name, value in found.items())

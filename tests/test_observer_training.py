@@ -1,6 +1,9 @@
 """Training of the observers: augmentation keeps truth true, tiny networks learn, runs export and resume."""
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from lightning_modules.landmark_net import LandmarkNetModule
 from models.morphable.parameters import ParameterSizes
 from models.observers import IdentityNet, Judge, LandmarkNet, load_face_embedder, load_judge, load_landmark_detector
 from renderers.errors import InputError
+from tests.conftest import ROOT
 
 SIZES = ParameterSizes(4, 3, 5)
 IMAGE_SIZE = 32
@@ -149,6 +153,22 @@ def test_a_resumed_run_continues(tmp_path):
     assert load_judge(tmp_path / "judge.safetensors").working_size == IMAGE_SIZE
     torch.testing.assert_close(second.network.mean, first.network.mean)
     torch.testing.assert_close(second.network.readout.weight, first.network.readout.weight)
+
+
+@pytest.mark.slow
+def test_two_processes_validate_as_one(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "LOCAL_RANK"}
+    command = [sys.executable, "-m", "tests.two_rank_observers", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    from tests.two_rank_observers import figures
+
+    single = figures(tmp_path, 1)
+    names = {"val/landmark_error_px", "val/worst_landmark_error_px", "val/rotation_error_deg", "val/verification_auc"}
+    assert names < single.keys()
+    for rank in range(2):
+        found = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
+        assert found == pytest.approx(single, rel=1e-4, nan_ok=True)
 
 
 @pytest.mark.parametrize(

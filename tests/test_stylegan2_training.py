@@ -14,12 +14,15 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from datamodules.loading import RankSampler, ResumableDataModule, ResumableLoader
+from evaluation.frechet import feature_statistics
 from lightning_modules.gan_progress import GENERATOR_FILE
+from lightning_modules.painting_loss import PaintingWeights
 from lightning_modules.stylegan2 import StyleGAN2
 from lightning_modules.warm_start import WarmStart
+from models.observers import load_judge
 from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
 from models.stylegan2.importance import latent_importance, scale_mapping_inputs
-from models.stylegan2.loading import save_generator
+from models.stylegan2.loading import save_discriminator, save_generator
 from models.stylegan2.losses import (
     PathLengthPenalty,
     discriminator_loss,
@@ -258,6 +261,15 @@ def test_average_has_the_asked_half_life():
     torch.testing.assert_close(model.average.const.data, (before + 1) / 2)
 
 
+def test_average_without_a_bound_remembers_its_start():
+    model = module(average_half_life=8.0, average_rampup=None)
+    before = model.average.const.clone()
+    with torch.no_grad():
+        model.generator.const.fill_(1.0)
+    model._update_average(8)
+    torch.testing.assert_close(model.average.const.data, (before + 1) / 2)
+
+
 def test_discriminator_learns_to_tell(tmp_path):
     model = module(learning_rate=0.005, r1_gamma=0.1)
     train(model, tmp_path, 15)
@@ -361,6 +373,12 @@ def test_two_processes_train_one_generator(tmp_path):
     assert result.returncode == 0, result.stderr
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert first["images_seen"] == second["images_seen"] == 32
+    # Each rank reads its part of the pictures, and both know those of all.
+    judge = load_judge(tmp_path / "judge.safetensors")
+    expected = feature_statistics(judge.features(Portraits(32).image[:7]))
+    for rank in (first, second):
+        torch.testing.assert_close(rank["real_mean"], expected.mean, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(rank["real_covariance"], expected.covariance, rtol=1e-5, atol=1e-7)
     for name, value in first["parameters"].items():
         assert torch.equal(value, second["parameters"][name]), name
     assert load_generator(tmp_path / GENERATOR_FILE).resolution == 8
@@ -413,6 +431,61 @@ def test_weights_to_start_from_are_not_scaled(tmp_path):
     assert torch.equal(model.generator.mapping.first.weight, earlier.mapping.first.weight)
     train(fresh, tmp_path, 1)
     assert not torch.equal(fresh.generator.mapping.first.weight, before)
+
+
+def test_both_networks_start_from_weights(tmp_path):
+    torch.manual_seed(5)
+    earlier = Discriminator([8, 6])
+    path = save_discriminator(tmp_path / "d.safetensors", earlier)
+    model = module(discriminator_weights=str(path))
+    for name, value in earlier.state_dict().items():
+        assert torch.equal(model.discriminator.state_dict()[name], value), name
+    assert all(parameter.requires_grad for parameter in model.discriminator.parameters())
+    other = save_discriminator(tmp_path / "e.safetensors", Discriminator([8, 4]))
+    with pytest.raises(InputError, match="of the discriminator that the configuration describes"):
+        module(discriminator_weights=str(other))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": -1.0}, "positive learning_rate, got -1"),
+        ({"discriminator_learning_rate": 0.0}, "positive discriminator_learning_rate, got 0"),
+        ({"average_half_life": 0.0}, "positive average_half_life, got 0"),
+        ({"average_rampup": 0.0}, "positive average_rampup, got 0"),
+        ({"total_images": -5}, "positive total_images, got -5"),
+        ({"mixing_probability": 7.0}, "a mixing_probability in 0..1, got .* and 7"),
+        ({"r1_gamma": -1.0}, "an r1_gamma .* got -1"),
+        ({"path_length_weight": math.nan}, "a path_length_weight .* got 1.0, nan"),
+        ({"seed": -1}, "expected a seed from 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        module(**options)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_precisions_of_weights_other_than_float32_are_refused(tmp_path, precision):
+    with pytest.raises(InputError, match=f"32-true, 16-mixed or bf16-mixed to train a StyleGAN2, got {precision}"):
+        train(module(), tmp_path, 1, precision=precision)
+
+
+def test_batches_that_groups_do_not_divide_are_refused_at_the_start(tmp_path):
+    model = StyleGAN2(
+        Generator([8, 6], z_dim=Z, w_dim=6), Discriminator([8, 6], deviation_group=3), warm_start=WarmStart(images=1000)
+    )
+    with pytest.raises(InputError, match="a multiple of the discriminator's deviation_group 3, got 4"):
+        train(model, tmp_path, 1)
+
+
+def test_portraits_that_cannot_be_weighed_are_refused(tmp_path):
+    data = Portraits(10)
+    with pytest.raises(InputError, match="vary from portrait to portrait"):
+        latent_importance([data.image.flatten(1), torch.ones(10, 3)], data.latent)
+    faces = WarmStart(importance_images=8, painting=PaintingWeights(face=1.0))
+    with pytest.raises(InputError, match="expected mask of the portraits"):
+        train(module(warm_start=faces), tmp_path, 1)
 
 
 def test_networks_of_two_sizes_are_refused():

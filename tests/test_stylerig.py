@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datamodules.latent_pairs import LatentPairDataModule, PairRecipe
-from evaluation.stylerig_edits import RotationEdits
+from datamodules.latent_pairs import LatentPairDataModule, LatentPairs, PairRecipe
+from evaluation.stylerig_edits import RotationEdits, _of_all_ranks
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.nested_reconstruction import FaceReconstructionRun
 from lightning_modules.rig_losses import Control
@@ -272,3 +272,25 @@ def test_rotation_edits_are_measured_in_test_runs_and_after_fits(networks: dict[
     quiet_trainer(tmp_path / "test", callbacks=[RotationEdits()]).test(rig, data(), verbose=False)
     texts = [(tmp_path / verb / RotationEdits.FILE).read_text() for verb in ("fit", "test")]
     assert '"pairs": 4' in texts[0] and '"pairs": 6' in texts[1] and '"change_ratio": {}' in texts[1]
+
+
+def test_pairs_of_the_sanity_check_are_not_measured(networks: dict[str, str], tmp_path: Path) -> None:
+    rig = StyleRig(**networks, settings=StyleRigSettings(statistics_pairs=20))
+    settings = {"enable_checkpointing": False, "max_steps": 1, "num_sanity_val_steps": 1, "val_check_interval": 2}
+    quiet_trainer(tmp_path, callbacks=[RotationEdits()], check_val_every_n_epoch=None, **settings).fit(rig, data())
+    assert not (tmp_path / RotationEdits.FILE).exists()
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_rank_without_pairs_takes_part(others: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would leave the others waiting."""
+    pairs = [LatentPairs(torch.tensor([3, 1]), torch.ones(2, 6, 4), torch.zeros(2, 6, 4))]
+
+    def gather(gathered: list[object], own: object) -> None:
+        gathered[:] = [own, [tuple(pair[:3]) for pair in pairs[:others]]]
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    found = _of_all_ranks([])
+    assert found is None if not others else found.indices.tolist() == [1, 3]

@@ -125,3 +125,16 @@ def test_bad_options_are_refused() -> None:
         CorpusSpec(image_size=0)
     with pytest.raises(InputError, match="batch size"):
         SyntheticPortraitDataModule(batch_size=0)
+
+
+def test_measured_portraits_are_in_order_and_not_mirrored(tmp_path: Path) -> None:
+    sizes = {"num_samples": 6, "num_val_samples": 1, "num_test_samples": 1}
+    data = SyntheticPortraitDataModule(
+        16, **sizes, batch_size=2, density="coarse", supersample=1, folder=tmp_path, flip=True, processes=1
+    )
+    data.prepare_data()
+    state = torch.get_rng_state()
+    pictures = torch.cat([batch["image"] for batch in data.measured_loader(5, 2)])
+    assert torch.equal(torch.get_rng_state(), state)
+    rows = data.dataset("train").corpus.rows(torch.arange(5))
+    assert torch.equal(pictures, rows["image"].float() / 127.5 - 1)

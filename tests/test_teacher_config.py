@@ -1,13 +1,16 @@
 """configs/teacher.yaml through the command line: sizes, a run on a folder of photos, and a rig on the generator it leaves."""
 
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from PIL import Image
+from pytorch_lightning import Callback, Trainer
 
 import cli
+from lightning_modules.stylegan2 import StyleGAN2
 from models.stylegan2 import load_discriminator, load_generator
 from models.stylegan2.loading import save_generator
 from models.stylegan2.sizing import SizedDiscriminator, SizedGenerator, channels_by_resolution
@@ -89,6 +92,35 @@ def test_a_rig_is_trained_on_the_teacher(tmp_path: Path, monkeypatch: pytest.Mon
     fit(TEACHER, "--run.id", run.name, "--ckpt_path", "last", "--model.total_images", "24")
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert state["images_seen"] == 24 and "augmentation.probability" in state
+
+
+class Interrupt(Callback):
+    """Ctrl-C before the fourth step."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: StyleGAN2, batch: object, batch_idx: int) -> None:
+        if int(pl_module.images_seen) == 12:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where its last samples were written, one step earlier."""
+    monkeypatch.chdir(tmp_path)
+    write_photos(tmp_path / "photos")
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            fit(TEACHER, "--trainer.callbacks+", "tests.test_teacher_config.Interrupt")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored, as it expects the process to end
+    assert stopped.value.code == 130
+    (run,) = (tmp_path / "runs" / "teacher").iterdir()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["images_seen"] == 12
+    fit(TEACHER, "--run.id", run.name, "--ckpt_path", "last")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["images_seen"] == 16
 
 
 def test_photos_that_cannot_be_used_give_one_line(

@@ -1,5 +1,7 @@
 """The smallest model and data that the command line can train, for the tests of the command line itself."""
 
+import os
+import signal
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +42,7 @@ class TinyModel(LightningModule):
         width: int = 4,
         mode: Literal["plain", "other"] = "plain",
         weights: TinyWeights = TinyWeights(),
-        fail: Literal["never", "input", "interrupt", "defect"] = "never",
+        fail: Literal["never", "input", "interrupt", "defect", "kill"] = "never",
     ) -> None:
         super().__init__()
         self.generator, self.mode, self.weights, self.fail = generator, mode, weights, fail
@@ -53,6 +55,8 @@ class TinyModel(LightningModule):
             raise InputError("expected finite vertices,\n got NaN; check the mesh")
         if self.fail == "interrupt" and batch_index == 1:
             raise KeyboardInterrupt
+        if self.fail == "kill" and batch_index == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.fail == "defect":
             raise RuntimeError("a defect of the program")
         loss = self.linear(batch[0]).square().mean() * self.weights.fit

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import torch
 from pytorch_lightning import LightningDataModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from datamodules.loading import RankSampler, ResumableLoader
+from evaluation.generator_quality import FrechetDistance
 from lightning_modules.stylegan2 import StyleGAN2
 from lightning_modules.warm_start import WarmStart
+from models.observers import Judge, save_observer
 from models.stylegan2 import Discriminator, Generator
 from models.stylegan2.augmentation import AdaptiveAugmentation
 from tests.test_stylegan2_training import Portraits, Z
@@ -25,6 +29,12 @@ class SharedPortraits(LightningDataModule):
         sampler = RankSampler(32, self.trainer.world_size, self.trainer.global_rank, drop_uneven=True, shuffle_seed=0)
         return ResumableLoader(Portraits(32), sampler, batch_size=8)
 
+    def measured_loader(self, count: int | None, batch_size: int) -> DataLoader[dict[str, Tensor]]:
+        """The first pictures, every other one on each rank."""
+        assert self.trainer is not None and count is not None
+        sampler = RankSampler(count, self.trainer.world_size, self.trainer.global_rank, drop_uneven=False)
+        return DataLoader(Portraits(32), batch_size, sampler=sampler)
+
 
 def main(folder: Path) -> None:
     """Train two adversarial steps after the scaling of a warm start."""
@@ -36,7 +46,13 @@ def main(folder: Path) -> None:
     augmentation = AdaptiveAugmentation(target=0.0, images_to_one=64.0, interval=1, initial=0.5)
     options = {"r1_interval": 1, "path_length_weight": 2.0, "total_images": 32}
     model = StyleGAN2(*networks, augmentation=augmentation, warm_start=warm_start, **options)
+    # Each rank needs the file, which both write alike.
+    judge = Judge(4, 3, 5, widths=(4, 8), blocks=(1, 1), num_features=6)
+    quality = FrechetDistance(
+        str(save_observer(folder / "judge.safetensors", judge)), every=16, generated=5, real=7, batch_size=2
+    )
     trainer = Trainer(
+        callbacks=[quality],
         accelerator="cpu",
         devices=2,
         strategy="ddp_find_unused_parameters_true",
@@ -49,7 +65,14 @@ def main(folder: Path) -> None:
     )
     trainer.fit(model, SharedPortraits())
     parameters = dict(model.named_parameters()) | {"probability": augmentation.probability}
-    contents = {"images_seen": int(model.images_seen), "parameters": parameters}
+    real = quality.real_statistics
+    assert real is not None
+    contents = {
+        "images_seen": int(model.images_seen),
+        "parameters": parameters,
+        "real_mean": real.mean,
+        "real_covariance": real.covariance,
+    }
     torch.save(contents, folder / f"rank{trainer.global_rank}.pt")
 
 

@@ -25,7 +25,7 @@ def latent_importance(
         The summed squared coefficients of each number, as a share of those of all numbers, summed over views.
 
     Raises:
-        InputError: if there are no more samples than latent numbers.
+        InputError: if there are no more samples than latent numbers, or a view is the same of all samples.
     """
     samples, numbers = latents.shape
     if samples <= numbers:
@@ -34,7 +34,13 @@ def latent_importance(
     importance = latents.new_zeros(numbers)
     for view in views:
         energy = torch.linalg.solve(gram, latents.T @ (view - view.mean(dim=0))).square().sum(dim=1)
-        importance += energy / energy.sum()
+        total = energy.sum()
+        if not total > 0:
+            raise InputError(
+                "expected pictures, faces and landmarks that vary from portrait to portrait to weigh latent numbers, got some that do not; "
+                "give other portraits, or set warm_start.importance_images to 0"
+            )
+        importance += energy / total
     return importance
 
 
