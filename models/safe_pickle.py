@@ -1,260 +1,223 @@
 """Reading other people's pickles without running anything in them.
 
 A pickle is a program: its globals name functions that loading would call. Here every global is either one of a short list of
-containers and tensor rebuilders, in versions of our own, or an `InertRecord` that keeps what the pickle handed to it and does
-nothing. So a checkpoint that carries an ``argparse.Namespace``, or a whole network with its source text, still gives its tensors,
-and a hostile file gives a record that says ``os.system``.
+containers and tensor rebuilders, in versions of our own, or an inert name. So a checkpoint that carries an ``argparse.Namespace``, or
+a whole network with its source text, still gives its tensors, and a hostile file gives a record that says ``os.system``. No library's
+unpickler sees the file: `models.pickle_machine` runs the opcodes, `models.torch_archive` reads the layouts of `torch.save`.
+
+The memory that a file can ask for is bounded by its size: claimed sizes are compared with the bytes that are there, and copies,
+steps and the elements of expanded tensors are counted.
 """
 
 import collections
 import io
+import math
 import pickle
-import types
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from models.pickle_machine import PickleMachine
+from models.pickle_records import Budget, InertClass, InertRecord, checked_key
+from models.pickled_arrays import NumpyArray, NumpyType, dtype_of, whole_sizes
+from models.torch_archive import LEGACY_MAGIC, ZIP_START, StoredNumbers, read_legacy, read_zip
 from models.weights import locate
 from renderers.errors import InputError
 
-_ZIP_START = b"PK\x03\x04"
-# How files of torch.save began before they became zip archives: the pickle of the format's magic number.
-_LEGACY_TORCH_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+__all__ = ["InertClass", "InertRecord", "read_pickle"]
+
+# Files within files: an ADA pickle holds each tensor's storage as one of torch.save.
+_MAX_DEPTH = 1
 
 
-class InertRecord:
-    """What a pickle says of an object whose class is unknown here, with no behaviour.
+class _Reading:
+    """The reading of one file, with what its pickles may call.
 
-    Attributes:
-        class_name: Full name of the class or function the pickle named, such as ``argparse.Namespace``.
-        arguments: What it would have been called with.
-        attributes: Its state, by name; a state that is no dictionary is kept under ``state``.
-        entries: Items that the pickle sets on it, for subclasses of dict.
-        elements: Elements that the pickle appends to it, for subclasses of list and set.
+    Args:
+        budget: What it may use.
     """
 
-    class_name = ""
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._depth = 0
+        self._known = self._functions()
+        self._constants = {str(kind): kind for kind in vars(torch).values() if isinstance(kind, torch.dtype)}
 
-    arguments: tuple[Any, ...]
-    attributes: dict[str, Any]
-    entries: dict[Any, Any]
-    elements: list[Any]
+    def read(self, file: io.BytesIO | io.BufferedReader) -> Any:
+        """Read a pickle or a file of torch.save.
 
-    def __new__(cls, *arguments: Any, **keywords: Any) -> "InertRecord":
-        record = super().__new__(cls)
-        record.arguments = arguments
-        record.attributes = dict(keywords)
-        record.entries = {}
-        record.elements = []
-        return record
+        Args:
+            file: Positioned at its start.
+        """
+        start = file.read(len(ZIP_START))
+        file.seek(0)
+        if start == ZIP_START:
+            return read_zip(file, self._run, self._budget)
+        # In memory, where a read of more bytes than there are takes no more than there are.
+        stream = io.BytesIO(file.read())
+        contents = self._run(stream, None)
+        if isinstance(contents, int) and contents == LEGACY_MAGIC:
+            return read_legacy(stream, self._run, self._budget)
+        return contents
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        """Take anything: `__new__` has recorded it."""
+    def _run(self, stream: io.BytesIO, persistent: Callable[[Any], Any] | None) -> Any:
+        return PickleMachine(self._known, self._constants, self._budget, persistent).run(stream)
 
-    def __setstate__(self, state: Any) -> None:
-        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
-        for part in parts:
-            if isinstance(part, dict):
-                self.attributes.update(part)
-            elif part is not None:
-                self.attributes["state"] = part
+    def _functions(self) -> Mapping[str, Callable[..., Any]]:
+        functions: dict[str, Callable[..., Any]] = {
+            "collections.OrderedDict": self._ordered,
+            "dnnlib.util.EasyDict": self._dict,
+            "torch._utils._rebuild_tensor": self._tensor,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch._utils._rebuild_tensor_v3": self._tensor_of_type,
+            "torch._utils._rebuild_parameter": self._parameter,
+            "torch._utils._rebuild_parameter_with_state": self._parameter,
+            "torch._tensor._rebuild_from_type": self._of_class,
+            "torch._tensor._rebuild_from_type_v2": self._of_class,
+            "torch.storage._load_from_bytes": self._nested,
+            "torch.Size": self._size,
+            "numpy.dtype": NumpyType,
+            "_codecs.encode": self._encoded,
+        }
+        for module in ("numpy.core", "numpy._core"):
+            functions |= {
+                f"{module}.multiarray.scalar": self._scalar,
+                f"{module}.multiarray._reconstruct": self._empty_array,
+                f"{module}.numeric._frombuffer": self._array,
+            }
+        for module in ("copyreg", "copy_reg"):
+            functions |= {
+                f"{module}._reconstructor": self._reconstructed,
+                f"{module}.__newobj__": self._new_object,
+            }
+        for module in ("builtins", "__builtin__"):
+            functions |= {
+                f"{module}.dict": self._dict,
+                f"{module}.list": lambda elements=(): list(self._elements(elements)),
+                f"{module}.tuple": lambda elements=(): tuple(self._elements(elements)),
+                f"{module}.set": lambda elements=(): {checked_key(element) for element in self._elements(elements)},
+                f"{module}.frozenset": lambda elements=(): frozenset(
+                    checked_key(element) for element in self._elements(elements)
+                ),
+                f"{module}.bytes": self._bytes,
+                f"{module}.bytearray": lambda *arguments: bytearray(self._bytes(*arguments)),
+                f"{module}.complex": lambda real=0.0, imaginary=0.0: complex(float(real), float(imaginary)),
+                f"{module}.slice": slice,
+            }
+        return functions
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.entries[key] = value
+    def _elements(self, elements: Any) -> Any:
+        if not isinstance(elements, (list, tuple, set, frozenset)):
+            raise pickle.UnpicklingError(f"a container made of a {type(elements).__name__}")
+        self._budget.copy(len(elements))
+        return elements
 
-    def append(self, element: Any) -> None:
-        """Keep an element that the pickle appends."""
-        self.elements.append(element)
+    def _dict(self, items: Any = ()) -> dict[Any, Any]:
+        if isinstance(items, dict):
+            self._budget.copy(len(items))
+            return dict(items)
+        return {checked_key(key): value for key, value in self._elements(items)}
 
-    def extend(self, elements: Any) -> None:
-        """Keep elements that the pickle appends."""
-        self.elements.extend(elements)
+    def _ordered(self, items: Any = ()) -> dict[Any, Any]:
+        return collections.OrderedDict(self._dict(items))
 
-    def add(self, element: Any) -> None:
-        """Keep an element that the pickle adds."""
-        self.elements.append(element)
+    def _bytes(self, content: Any = b"", encoding: str = "latin1") -> bytes:
+        # An integer is refused: it would be the size of an empty buffer.
+        if isinstance(content, str):
+            return self._encoded(content)
+        if isinstance(content, list):
+            return bytes(self._elements(content))
+        if not isinstance(content, (bytes, bytearray)):
+            raise pickle.UnpicklingError(f"bytes made of a {type(content).__name__}")
+        self._budget.copy(len(content))
+        return bytes(content)
 
-    def __repr__(self) -> str:
-        return f"<inert {self.class_name}>"
+    def _encoded(self, text: Any, encoding: str = "latin1") -> bytes:
+        """Bytes, which older protocols write as text of the same numbers."""
+        if not isinstance(text, str):
+            raise pickle.UnpicklingError(f"bytes made of a {type(text).__name__}")
+        self._budget.copy(len(text))
+        return text.encode("latin1")
 
+    def _size(self, sizes: Any = ()) -> torch.Size:
+        return torch.Size(whole_sizes(tuple(self._elements(sizes))))
 
-class _EasyDict(dict[Any, Any]):
-    """Plain dictionary in the place of ``dnnlib.EasyDict``, whose pickles may carry an (empty) state."""
+    def _new_object(self, target: Any, *arguments: Any) -> Any:
+        return PickleMachine(self._known, self._constants, self._budget).call(target, arguments)
 
-    def __setstate__(self, state: Any) -> None:
-        self.update(state or {})
+    def _reconstructed(self, target: Any, base: Any, state: Any) -> Any:
+        """An object of the oldest protocols, which say a container's contents beside its class."""
+        made = self._new_object(target)
+        if isinstance(made, InertRecord) and isinstance(state, dict):
+            made.entries.update(self._dict(state))
+        elif isinstance(made, InertRecord) and isinstance(state, (list, tuple, set, frozenset)):
+            made.elements.extend(self._elements(state))
+        elif isinstance(made, InertRecord):
+            made.restore(state, self._budget)
+        return made
 
+    def _of_class(self, function: Any, kind: Any, arguments: Any, state: Any) -> Any:
+        """A tensor of a class of its own, or with attributes: the tensor."""
+        return PickleMachine(self._known, self._constants, self._budget).call(function, arguments)
 
-def _inert_class(module: str, name: str) -> type[InertRecord]:
-    full = f"{module}.{name}"
-    return type(name.rpartition(".")[2], (InertRecord,), {"class_name": full})
+    def _nested(self, content: Any) -> Any:
+        if not isinstance(content, (bytes, bytearray)) or self._depth == _MAX_DEPTH:
+            raise pickle.UnpicklingError("files within files")
+        self._budget.copy(len(content))
+        self._depth += 1
+        contents = self.read(io.BytesIO(content))
+        self._depth -= 1
+        return contents
 
-
-def _rebuild_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *unused: Any) -> torch.Tensor:
-    if not isinstance(storage, torch.storage.TypedStorage):
-        raise pickle.UnpicklingError("a tensor without a storage")
-    needed = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1 if all(size) else 0
-    if min((offset, *size, *stride), default=0) < 0 or needed > storage._size():
-        raise pickle.UnpicklingError("a tensor larger than its storage")
     # The hooks and metadata that follow in the pickle are left out: weights have no behaviour.
-    return torch._utils._rebuild_tensor(storage, offset, size, stride)
 
+    def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *unused: Any) -> torch.Tensor:
+        if not isinstance(storage, StoredNumbers):
+            raise pickle.UnpicklingError("a tensor without a storage")
+        return self._view(storage.values, offset, size, stride)
 
-def _rebuild_parameter(data: torch.Tensor, *unused: Any) -> torch.Tensor:
-    return data
+    def _tensor_of_type(
+        self, storage: Any, offset: Any, size: Any, stride: Any, gradient: Any, hooks: Any, kind: Any, *unused: Any
+    ) -> torch.Tensor:
+        if not isinstance(storage, StoredNumbers) or not isinstance(kind, torch.dtype) or kind == torch.bool:
+            raise pickle.UnpicklingError("a tensor without a storage and a type")
+        return self._view(storage.values.view(kind), offset, size, stride)
 
+    def _view(self, values: torch.Tensor, offset: Any, size: Any, stride: Any) -> torch.Tensor:
+        (offset,), size, stride = whole_sizes((offset,)), whole_sizes(size), whole_sizes(stride)
+        needed = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1 if all(size) else 0
+        if needed > len(values):
+            raise pickle.UnpicklingError("a tensor larger than its storage")
+        self._budget.tensor(math.prod(size) * values.itemsize)
+        if not needed:
+            return torch.empty(size, dtype=values.dtype)
+        return torch.empty(0, dtype=values.dtype).set_(values.untyped_storage(), offset, size, stride)
 
-def _load_storage(data: bytes) -> Any:
-    with warnings.catch_warnings():
-        # These storages were typed when the files were written; torch now says so on every one.
-        warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    def _parameter(self, data: Any, *unused: Any) -> torch.Tensor:
+        if not isinstance(data, torch.Tensor):
+            raise pickle.UnpicklingError("a parameter without a tensor")
+        return data
 
+    def _scalar(self, kind: Any, data: Any) -> Any:
+        data = data.encode("latin1") if isinstance(data, str) else data
+        if not isinstance(data, (bytes, bytearray)) or len(data) != dtype_of(kind).itemsize:
+            raise pickle.UnpicklingError("a NumPy number of another size than its type")
+        self._budget.copy(len(data))
+        return np.frombuffer(data, dtype=dtype_of(kind))[0]
 
-class _NumpyType(InertRecord):
-    """A NumPy data type of plain numbers or text, of whose pickled state the byte order alone is taken.
+    def _empty_array(self, *unused: Any) -> np.ndarray:
+        return NumpyArray((0,))
 
-    NumPy's own `dtype.__setstate__` would also accept sizes, fields and flags that turn plain memory into objects.
-    """
-
-    class_name = "numpy.dtype"
-
-    dtype: np.dtype
-
-    def __init__(self, code: Any, *flags: Any) -> None:
-        if not isinstance(code, str):
-            raise pickle.UnpicklingError("a NumPy type that is not named")
-        self.dtype = np.dtype(code)
-        if self.dtype.hasobject or self.dtype.fields is not None or self.dtype.subdtype is not None:
-            raise pickle.UnpicklingError(f"a NumPy array of {self.dtype}")
-
-    def __setstate__(self, state: Any) -> None:
-        _, order, *described = state
-        if any(part is not None for part in described[:3]):
-            raise pickle.UnpicklingError("a NumPy array of records")
-        self.dtype = self.dtype.newbyteorder(order)
-
-
-class _NumpyArray(np.ndarray):
-    """An array that is filled from a pickle's state, whose data type is one of ours."""
-
-    def __setstate__(self, state: Any) -> None:
-        version, shape, kind, fortran, data = state
-        super().__setstate__((version, shape, _dtype_of(kind), fortran, data))
-
-
-def _dtype_of(kind: Any) -> np.dtype:
-    if not isinstance(kind, _NumpyType):
-        raise pickle.UnpicklingError("a NumPy array without a data type")
-    return kind.dtype
-
-
-def _numpy_scalar(kind: Any, data: bytes) -> Any:
-    return np.frombuffer(data, dtype=_dtype_of(kind))[0]
-
-
-def _numpy_array(*unused: Any) -> np.ndarray:
-    return _NumpyArray((0,))
-
-
-def _numpy_from_buffer(data: Any, kind: Any, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
-    return np.frombuffer(data, dtype=_dtype_of(kind)).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _encode_latin1(text: str, encoding: str = "latin1") -> bytes:
-    return text.encode("latin1")
-
-
-def _reconstruct_object(cls: type, base: type, state: Any) -> Any:
-    if not issubclass(cls, InertRecord):
-        raise pickle.UnpicklingError(f"an object of {cls.__name__}")
-    return cls()
-
-
-class _Rebuilder:
-    """A function of ours that a pickle may call and do nothing else with: setting its state would change it for good."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
-
-    def __setstate__(self, state: Any) -> None:
-        raise pickle.UnpicklingError("a function whose state is set")
-
-
-# What a pickle may name, and what it gets for it.
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("dnnlib.util", "EasyDict"): _EasyDict,
-    ("torch._utils", "_rebuild_tensor"): _Rebuilder(_rebuild_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Rebuilder(_rebuild_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Rebuilder(_rebuild_parameter),
-    ("torch.storage", "_load_from_bytes"): _Rebuilder(_load_storage),
-    ("torch", "Size"): torch.Size,
-    ("numpy", "dtype"): _NumpyType,
-    ("numpy.core.multiarray", "scalar"): _Rebuilder(_numpy_scalar),
-    ("numpy._core.multiarray", "scalar"): _Rebuilder(_numpy_scalar),
-    ("numpy.core.multiarray", "_reconstruct"): _Rebuilder(_numpy_array),
-    ("numpy._core.multiarray", "_reconstruct"): _Rebuilder(_numpy_array),
-    ("numpy.core.numeric", "_frombuffer"): _Rebuilder(_numpy_from_buffer),
-    ("numpy._core.numeric", "_frombuffer"): _Rebuilder(_numpy_from_buffer),
-    ("_codecs", "encode"): _Rebuilder(_encode_latin1),
-    ("copyreg", "_reconstructor"): _Rebuilder(_reconstruct_object),
-    ("copy_reg", "_reconstructor"): _Rebuilder(_reconstruct_object),
-    **{
-        (module, kind.__name__): kind
-        for module in ("builtins", "__builtin__")
-        for kind in (object, dict, list, tuple, set, frozenset, bytearray, complex, slice)
-    },
-}
-
-
-class RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler whose globals are plain containers, tensors of our own making, and inert records."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a global: never the object that the pickle names, unless it is a plain container."""
-        if (module, name) in _KNOWN:
-            return _KNOWN[module, name]
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        return _inert_class(module, name)
-
-
-def _restricted_load(file: Any, **options: Any) -> Any:
-    return RestrictedUnpickler(file, **options).load()
-
-
-def _torch_load(path: Path) -> Any:
-    source: Any = path
-    with path.open("rb") as file:
-        if file.read(len(_ZIP_START)) == _ZIP_START:
-            # By the parser that torch.load will use: another one can be shown another table of contents.
-            if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
-                raise pickle.UnpicklingError("a TorchScript program, not weights")
-        else:
-            # In memory, since of a file on disk torch.load asks first whether it is a tar archive, and unpacks that.
-            file.seek(0)
-            source = io.BytesIO(file.read())
-    module = types.SimpleNamespace(
-        __name__="restricted", Unpickler=RestrictedUnpickler, load=_restricted_load, UnpicklingError=pickle.UnpicklingError
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
-        return torch.load(source, map_location="cpu", pickle_module=module, weights_only=False)
-
-
-def _plain_load(path: Path) -> Any:
-    with path.open("rb") as file:
-        return _restricted_load(file)
+    def _array(self, data: Any, kind: Any, shape: Any, order: Any = "C", *axes: Any) -> np.ndarray:
+        if not isinstance(data, (bytes, bytearray)):
+            raise pickle.UnpicklingError("a NumPy array without elements")
+        # A copy: the array can be written to, and does not change with others of the same bytes.
+        self._budget.copy(len(data))
+        array = np.frombuffer(bytearray(data), dtype=dtype_of(kind))
+        return array.reshape(whole_sizes(shape), order="F" if order == "F" else "C")
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -264,25 +227,33 @@ def read_pickle(path: str | Path) -> Any:
         path: The file, as given or relative to the project root.
 
     Returns:
-        Containers, plain values, NumPy scalars and arrays, tensors on the CPU, and `InertRecord` for everything else.
+        Containers, plain values, NumPy scalars and arrays, tensors on the CPU, and `InertClass` and `InertRecord` for everything
+        else: a class or function that the pickle names, and an object made by one. Attributes of containers are left out.
 
     Raises:
-        InputError: if the file is missing, cut short, no pickle, or a TorchScript program.
+        InputError: if the file is missing, cut short, no pickle, a TorchScript program, or asks for more memory than a file of its
+            size can need.
     """
     path = locate(path)
     if path.is_dir():
         raise InputError(f"expected a checkpoint file, {path} is a folder; name the file in it")
-    with path.open("rb") as file:
-        start = file.read(len(_LEGACY_TORCH_START))
-    reader: Callable[[Path], Any] = (
-        _torch_load if start.startswith(_ZIP_START) or start == _LEGACY_TORCH_START else _plain_load
-    )
+    if not path.is_file():
+        raise InputError(f"expected a checkpoint file, {path} is a device or a pipe; name a file")
+    size = path.stat().st_size
     try:
-        return reader(path)
+        with path.open("rb") as file:
+            return _Reading(Budget(size)).read(file)
     # A damaged or hostile file can make any opcode fail in any way; none of them is our fault, all of them are the file's.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"expected a whole checkpoint, {path} ({path.stat().st_size} bytes) cannot be read ({reason}); "
+            f"expected a whole checkpoint, {path} ({size} bytes) cannot be read ({_reason(error)}); "
             "fetch it again or name another file"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    first = text.splitlines()[0][:200] if text else ""
+    if isinstance(error, (pickle.UnpicklingError, ValueError)) and first:
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
