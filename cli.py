@@ -35,8 +35,10 @@ def main(args: list[str] | None = None) -> None:
         _run(verb, args)
     except InputError as error:
         _stop(str(error), 2, error)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        _stop(f"{error.filename}: {error.strerror}; correct the path", 2, error)
+    except OSError as error:
+        # Paths that are missing, closed, too long; disks that are full. Libraries raise it with a text alone as well.
+        named = f"{str(error.filename)[:200]}: {error.strerror}; correct the path"
+        _stop(named if error.filename is not None else f"{error.strerror or error}; mend that and start again", 2, error)
     except KeyboardInterrupt as error:
         _stop("interrupted; what was written before stays", 130, error)
 

@@ -1,5 +1,6 @@
 """``lightning check``: look at a training run before it is started."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from commands.trainer import TrainerCLI
 from commands.warning_filters import quieten_libraries
 from evaluation.report import json_text, write_text
 from evaluation.run_checks.checklist import check_run
+from evaluation.run_checks.files import check_writable
 from evaluation.run_checks.report import as_json, passes, print_table
 from evaluation.run_checks.trial import TrialClock, TrialResult
 from lightning_modules.run_folder import RunFolder
@@ -24,30 +26,46 @@ def check(args: list[str]) -> None:
     """Look at what ``lightning fit`` with these arguments would do, and print a line per check.
 
     Files are there and of the right kind; shapes agree; licences that bind are named; a few steps in a temporary folder tell time,
-    memory and disk. Nothing stays but the file of ``--json``.
+    memory and disk. What stays is the file of ``--json``, and in the user's cache a face model that was built for the first time.
 
     Args:
         args: Options of ``lightning fit``, and ``--steps N`` and ``--json FILE``.
 
     Raises:
-        InputError: for arguments that `lightning fit` would not understand.
+        InputError: for arguments that `lightning fit` would not understand, or a file of ``--json`` that cannot be written.
         SystemExit: with code 1 if something must be mended.
     """
     quieten_libraries()
     cli = CheckCLI(find_configs(args))
+    target = cli.options["json"]
+    if target is not None:
+        _require_writable(target)
     checks, measured = check_run(cli, run_trials, cli.options["steps"])
     print_table(checks, f"lightning check: {cli.options['model']['class_path']}")
-    if cli.options["json"] is not None:
-        write_text(cli.options["json"], json_text(as_json(checks, measured, args)))
+    if target is not None:
+        write_text(target, json_text(as_json(checks, measured, args)))
     if not passes(checks):
         raise SystemExit(1)
+
+
+def _require_writable(target: Path) -> None:
+    """Refuse a file that could not be written, before minutes are spent on what goes into it."""
+    line = check_writable("--json", target)
+    if target.is_dir() or line.status == "fix":
+        got = f"the folder {target}" if target.is_dir() else line.got
+        raise InputError(f"expected a file that can be written for --json, got {got}; name another")
 
 
 class CheckCLI(TrainerCLI):
     """Parses what ``lightning fit`` would; settles and builds only when asked (`checklist.PlannedRun`)."""
 
     def __init__(self, args: list[str]) -> None:
-        super().__init__(["fit", *args])
+        try:
+            super().__init__(["fit", *args])
+        except InputError as error:
+            # The options are those of another verb, and its parser speaks of them with its name.
+            text = re.sub(r"\bfit\.(?=(data|model|trainer|run|logger|steps|json)\b)", "", str(error))
+            raise InputError(text.replace("see lightning --help", "see lightning check --help")) from error
         self.options = self.config["fit"]
         saved = yaml.safe_load(self._parser("fit").dump(self.options, skip_none=False))
         self.run_config = {name: value for name, value in saved.items() if name not in ("steps", "json")}
@@ -55,6 +73,9 @@ class CheckCLI(TrainerCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the check."""
         super().add_arguments_to_parser(parser)
+        parser.description = (
+            "Look at a training run before it is started: files, shapes, licences, memory, time and disk."
+        )
         parser.usage = "lightning check [options of lightning fit] [--steps N] [--json FILE]"
         text = "steps that are measured in each phase of the training; 0 runs none"
         parser.add_argument("--steps", type=NonNegativeInt, default=3, help=text)

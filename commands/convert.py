@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from commands.warning_filters import warnings_as_lines
 from models.stylegan2.conversion import Networks, convert_networks
 
 
@@ -26,5 +27,7 @@ def convert(
             is measured and said.
         overwrite: replace an existing file.
     """
-    for line in convert_networks(source, target, networks, discriminator, drop_conv_clamp, overwrite):
+    with warnings_as_lines():
+        lines = convert_networks(source, target, networks, discriminator, drop_conv_clamp, overwrite)
+    for line in lines:
         print(line)

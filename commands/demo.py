@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+from commands.devices import choose_device
 from commands.trainer import run_trainer
 from datamodules.latent_pairs import PairRecipe
 from evaluation.report import json_text, write_texts
@@ -88,7 +89,7 @@ def demo(
     _say("training the pose RigNet")
     seconds["rignet"] = _timed(lambda: run_trainer(["fit", "--config", POSE_CONFIG, *common, *words]))
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     networks = DemoNetworks(
         generator=generator.to(device),
         landmarker=landmarker.to(device),

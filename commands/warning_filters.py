@@ -2,6 +2,9 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 _FILTERS: tuple[tuple[str, type[Warning]], ...] = (
     # Synthetic data are drawn on the training device: worker processes would have nothing to do.
@@ -33,3 +36,22 @@ def quieten_libraries() -> None:
         warnings.filterwarnings("ignore", message=message, category=category)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Within it, warnings are lines of the command's output, without the place in the code that they come from."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        print(f"note: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

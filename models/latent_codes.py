@@ -4,8 +4,7 @@ A code means a picture only together with its generator, so a file of codes carr
 same for the same network in any file layout, and it does not depend on the statistics of W, which change no picture of a code.
 """
 
-import hashlib
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +13,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from models.stylegan2.digest import generator_digest
 from models.stylegan2.generator import Generator
-from models.weights import build_from, load_weights, save_weights
+from models.weights import FLOATS, build_from, load_weights, save_weights
 from renderers.errors import InputError
 
 CODES_KIND = "latent-codes"
-
-# Statistics of W, which no picture of a given code depends on.
-_STATISTICS = ("mean_w", "std_w")
-
-
-def generator_digest(generator: Generator) -> str:
-    """SHA-256 of the sizes, options and weights of a generator, in hexadecimal."""
-    digest = hashlib.sha256(json.dumps(generator.config, sort_keys=True).encode())
-    for name, value in sorted(generator.state_dict().items()):
-        if name not in _STATISTICS:
-            # In float32, so that a generator that was moved to another precision only to run keeps its digest where that is possible.
-            array = value.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4", copy=False)
-            digest.update(f"{name} {tuple(array.shape)}".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -67,8 +52,10 @@ class LatentCodes:
         if len(self.names) != count or len(set(self.names)) != count:
             raise InputError(f"expected {count} different names for as many codes, got {len(self.names)}; name each code")
         for name in self.names:
-            if not name or name in (".", "..") or any(letter in name for letter in "/\\\0"):
+            if not name or name in (".", "..") or not name.isprintable() or any(letter in name for letter in "/\\"):
                 raise InputError(f"expected names of codes that can name files, got {name!r}; rename it")
+        if self.truncation is not None and not math.isfinite(self.truncation):
+            raise InputError(f"expected a finite truncation of codes, got {self.truncation}; leave it out where it is not known")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -128,7 +115,7 @@ def load_codes(path: str | Path) -> LatentCodes:
     """
     tensors, config = load_weights(path, CODES_KIND)
     w_plus, w, seeds = tensors.get("w_plus"), tensors.get("w"), tensors.get("seeds")
-    if w_plus is None or not all(value is None or value.is_floating_point() for value in (w_plus, w)):
+    if w_plus is None or not all(value is None or value.dtype in FLOATS for value in (w_plus, w)):
         raise InputError(f"expected floating-point codes w_plus, {path} has none; write it again")
     if seeds is not None and seeds.dtype != torch.int64:
         raise InputError(f"expected seeds of 64-bit integers, {path} has {seeds.dtype}; write it again")
@@ -136,12 +123,15 @@ def load_codes(path: str | Path) -> LatentCodes:
         raise InputError(f"expected finite codes, {path} holds some that are not; write it again")
     if w_plus.dim() != 3 or (w is not None and w.dim() != 2) or (seeds is not None and seeds.dim() != 1):
         raise InputError(f"expected codes (codes, layers, width), {path} has {tuple(w_plus.shape)}; write it again")
+    names, digest = config.get("names"), config.get("generator_digest")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(digest, str):
+        raise InputError(f"expected a list of names and a generator's digest beside codes, {path} has others; write it again")
     return build_from(
         path,
         lambda: LatentCodes(
             w_plus.float(),
-            tuple(str(name) for name in config["names"]),
-            str(config["generator_digest"]),
+            tuple(names),
+            digest,
             None if w is None else w.float(),
             seeds,
             None if config["truncation"] is None else float(config["truncation"]),

@@ -116,6 +116,11 @@ def ada_network(class_name: str, state: dict[str, torch.Tensor], **attributes: A
 
 def write_ada(path: Path, **networks: Persistent) -> Path:
     """A pickle as the ADA training script writes it."""
+    return write_persistent(path, {**networks, "training_set_kwargs": {}, "augment_pipe": None})
+
+
+def write_persistent(path: Path, contents: Any) -> Path:
+    """A pickle of networks as ADA pickles them."""
     names = ("torch_utils", "torch_utils.persistence")
     before = {name: sys.modules.get(name) for name in names}
     module = types.ModuleType("torch_utils.persistence")
@@ -129,7 +134,7 @@ def write_ada(path: Path, **networks: Persistent) -> Path:
     sys.modules["torch_utils"], sys.modules["torch_utils.persistence"] = types.ModuleType("torch_utils"), module
     try:
         with path.open("wb") as file:
-            pickle.dump({**networks, "training_set_kwargs": {}, "augment_pipe": None}, file)
+            pickle.dump(contents, file)
     finally:
         for name, value in before.items():
             if value is None:

@@ -171,6 +171,55 @@ def test_what_stops_the_steps_is_reported(folder: Path) -> None:
     assert "RuntimeError" in lines["steps"]["got"]
 
 
+@pytest.mark.parametrize(
+    "words, batches",
+    [
+        (["--data.size", "4", "--trainer.max_epochs", "1", "--trainer.max_steps", "-1"], 2),
+        (["--trainer.fast_dev_run", "true"], 1),
+        (["--trainer.accumulate_grad_batches", "4"], 8),
+        (["--trainer.overfit_batches", "1", "--trainer.max_epochs", "3", "--trainer.max_steps", "-1"], 3),
+    ],
+)
+def test_runs_of_few_batches_are_measured_all_the_same(words: list[str], batches: int, folder: Path) -> None:
+    (folder / "tiny.yaml").write_text(TINY)
+    lines = check("--config", "tiny.yaml", *words, "--steps", "3")
+    measured = lines["estimate"]["run"]
+    assert measured["steps"] == (4 if "--trainer.accumulate_grad_batches" in words else 3)
+    assert measured["seconds"]["all"] > 0 and measured["batches_of_run"] == {"all": batches}
+
+
+def test_a_run_without_batches_is_named(folder: Path) -> None:
+    (folder / "tiny.yaml").write_text(TINY)
+    lines = check("--config", "tiny.yaml", "--trainer.limit_train_batches", "0", code=1)
+    assert "ended by itself after 0" in lines["steps"]["got"] and "limit_train_batches" in lines["steps"]["advice"]
+    assert "time in all" not in lines
+
+
+def test_results_that_cannot_be_written_are_said_first(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "tiny.yaml").write_text(TINY)
+    for target in ("tiny.yaml/result.json", "photos"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["check", "--config", "tiny.yaml", "--json", target])
+        captured = capfd.readouterr()
+        assert stop.value.code == 2 and "--json" in captured.err and captured.out == ""
+
+
+def test_check_speaks_of_itself(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["check"])
+    error = capfd.readouterr().err
+    assert stop.value.code == 2 and "fit." not in error and "lightning check --help" in error
+    with pytest.raises(SystemExit):
+        cli.main(["check", "--help"])
+    assert "Look at a training run" in capfd.readouterr().out
+
+
+def test_a_missing_checkpoint_is_named_as_one(folder: Path) -> None:
+    (folder / "tiny.yaml").write_text(TINY)
+    lines = check("--config", "tiny.yaml", "--ckpt_path", "nowhere.ckpt", code=1)
+    assert lines["checkpoint"]["got"].startswith("nowhere.ckpt") and "run folder" not in lines
+
+
 def test_run_folder_and_checkpoint(folder: Path) -> None:
     (folder / "tiny.yaml").write_text(TINY)
     cli.main(["fit", "--config", "tiny.yaml", "--run.id", "one"])

@@ -7,12 +7,15 @@ import pytest
 import torch
 
 import cli
-from models.latent_codes import generator_digest
+from evaluation.run_checks.kinds import identify
+from evaluation.run_checks.licences import check_licences
 from models.safe_pickle import read_pickle
-from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
+from models.stylegan2 import Discriminator, Generator, describe_generator, load_discriminator, load_generator
 from models.stylegan2.conversion import convert_networks
+from models.stylegan2.digest import generator_digest
 from models.stylegan2.loading import save_discriminator, save_generator
 from models.stylegan2.rosinality import public_channel_multiplier, rosinality_discriminator, rosinality_generator
+from models.weights import describe_weights
 from renderers.errors import InputError
 from tests.stylegan2_files import DATA, KERNEL, reference_state, rosinality_value, write_rosinality
 from tests.test_stylegan2_loading import tiny_rosinality_state
@@ -130,6 +133,33 @@ def test_a_dropped_bound_is_measured(tmp_path):
     assert load_discriminator(tmp_path / "b.pt").conv_clamp is None
     wide = own_generator(tmp_path / "w.safetensors", conv_clamp=1e6)
     assert "at most 0 in" in convert_networks(wide, tmp_path / "c.pt", drop_conv_clamp=True)[0]
+
+
+def test_nothing_to_drop_is_said(tmp_path):
+    source = own_generator(tmp_path / "a.safetensors")
+    assert "no bound" in convert_networks(source, tmp_path / "b.pt", drop_conv_clamp=True)[-1]
+
+
+@pytest.mark.parametrize("target", ["b.pt", "b.safetensors"])
+def test_a_discriminator_beside_the_generator_alone_is_refused(tmp_path, target):
+    source = own_generator(tmp_path / "a.safetensors")
+    critic = tmp_path / "missing.safetensors"
+    assert "alone is written" in message_of(source, tmp_path / target, networks="generator", discriminator=critic)
+
+
+def test_where_networks_come_from_stays_with_them(tmp_path):
+    source = write_rosinality(tmp_path / "a.pt", tiny_rosinality_state(), d=rosinality_discriminator(Discriminator([8, 4])))
+    convert_networks(source, tmp_path / "b.safetensors")
+    convert_networks(tmp_path / "b.safetensors", tmp_path / "c.safetensors")
+    convert_networks(source, tmp_path / "d.safetensors", networks="discriminator")
+    for name in "bcd":
+        assert describe_weights(tmp_path / f"{name}.safetensors").origin == "rosinality"
+        artefact = identify(tmp_path / f"{name}.safetensors")
+        assert artefact.layout == "rosinality"
+        assert "NVIDIA" in check_licences({"x": artefact})[0].text
+    facts = describe_generator(tmp_path / "b.safetensors")
+    assert (facts.layout, facts.origin) == ("latentrig", "rosinality")
+    assert describe_weights(own_generator(tmp_path / "e.safetensors")).origin == ""
 
 
 def test_files_are_kept(tmp_path):

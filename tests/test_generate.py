@@ -11,12 +11,15 @@ from safetensors import safe_open
 import cli
 from commands.devices import choose_device
 from commands.generate import generate
-from models.latent_codes import LatentCodes, generator_digest, load_codes, save_codes
+from models.latent_codes import LatentCodes, load_codes, save_codes
 from models.stylegan2 import Generator, load_generator
+from models.stylegan2.digest import generator_digest
 from models.stylegan2.loading import save_generator
-from models.stylegan2.sampling import codes_of_seeds, latents_of_seeds, parse_seeds
+from models.stylegan2.sampling import codes_of_seeds, latents_of_seeds, parse_seeds, pictures_of_codes
 from models.weights import save_weights
 from renderers.errors import InputError
+from tests.stylegan2_files import write_rosinality
+from tests.test_stylegan2_loading import tiny_rosinality_state
 
 
 @pytest.fixture
@@ -87,6 +90,9 @@ def test_wrong_requests_are_refused(generator_file, tmp_path):
         {"seeds": "x"},
         {"batch_size": 0},
         {"device": "nowhere"},
+        {"device": "meta"},
+        {"truncation": 1e39},
+        {"truncation": float("nan")},
         {"generator": tmp_path / "missing.pt"},
     ):
         with pytest.raises(InputError) as error:
@@ -105,6 +111,50 @@ def test_command(generator_file, tmp_path, capsys):
         cli.main(words)
     assert stop.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
     cli.main([*words, "--overwrite"])
+
+
+def test_paths_that_cannot_be_are_one_line(generator_file, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["generate", "--generator", str(generator_file), "--seeds", "5", "--output", str(tmp_path / ("o" * 300))])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and len(error.splitlines()) == 1 and "too long" in error and len(error) < 400
+
+
+def test_overwriting_leaves_no_picture_of_other_codes(generator_file, tmp_path):
+    folder = tmp_path / "out"
+    generate(generator_file, "0-2", folder)
+    (folder / "holiday.png").write_bytes(b"mine")
+    generate(generator_file, "2-3", folder, truncation=0.5, overwrite=True)
+    assert {path.name for path in folder.iterdir()} == {"seed0002.png", "seed0003.png", "grid.png", "codes.safetensors", "holiday.png"}
+    # Interrupted after the codes: nothing that was drawn of other ones is left.
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("commands.generate.pictures_of_codes", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        generate(generator_file, "3-4", folder, overwrite=True)
+    assert {path.name for path in folder.iterdir()} == {"codes.safetensors", "holiday.png"}
+    assert load_codes(folder / "codes.safetensors").names == ("seed0003", "seed0004")
+
+
+def test_warnings_are_lines_of_the_result(tmp_path, capsys):
+    path = write_rosinality(tmp_path / "g.pt", tiny_rosinality_state())
+    cli.main(["generate", "--generator", str(path), "--seeds", "5", "--output", str(tmp_path / "o")])
+    cli.main(["convert", str(path), str(tmp_path / "g.safetensors")])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    assert [line for line in lines if line.startswith(f"note: {path} carries no mean of W")] == [lines[0], lines[2]]
+
+
+def test_settings_of_cudnn_are_put_back(generator_file, tmp_path, monkeypatch):
+    cudnn, seen = torch.backends.cudnn, []
+
+    def observed(*arguments):
+        seen.append((cudnn.deterministic, cudnn.allow_tf32))
+        return pictures_of_codes(*arguments)
+
+    monkeypatch.setattr("commands.generate.pictures_of_codes", observed)
+    before = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
+    generate(generator_file, "0", tmp_path / "out")
+    assert seen == [(True, False)] and (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32) == before
 
 
 def codes_of(generator: Generator, **changes) -> LatentCodes:
@@ -149,6 +199,8 @@ def test_codes_of_another_generator_are_refused(generator_file):
         {"names": ("a", "b", "b")},
         {"names": ("a", "b", "../c")},
         {"names": ("a", "b", "")},
+        {"names": ("a", "b", "c\nd")},
+        {"truncation": float("nan")},
     ],
 )
 def test_codes_that_do_not_fit_are_refused(generator_file, changes):
@@ -168,6 +220,11 @@ def test_codes_that_do_not_fit_are_refused(generator_file, changes):
         ({"w_plus": torch.ones(1, 2, 3), "w": torch.ones(1, 2)}, {}),
         ({"w_plus": torch.ones(1, 2, 3)}, {"names": 3}),
         ({"w_plus": torch.ones(1, 2, 3)}, {"truncation": "much"}),
+        ({"w_plus": torch.ones(1, 2, 3)}, {"truncation": float("nan")}),
+        ({"w_plus": torch.ones(1, 2, 3)}, {"names": "a"}),
+        ({"w_plus": torch.ones(1, 2, 3)}, {"names": [1]}),
+        ({"w_plus": torch.ones(1, 2, 3)}, {"generator_digest": ["0"]}),
+        ({"w_plus": torch.ones(1, 2, 3).to(torch.float8_e4m3fn)}, {}),
     ],
 )
 def test_damaged_files_of_codes_are_refused(tmp_path, tensors, config):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.stylegan2 import Generator
+from models.stylegan2.digest import generator_digest
 from models.stylerig import (
     FaceReconstruction,
     ParameterStatistics,
@@ -13,7 +14,6 @@ from models.stylerig import (
     RigNet,
     face_model_signature,
     preserved_components,
-    weights_digest,
 )
 from models.weights import load_weights, save_weights
 from renderers.camera import PerspectiveCamera
@@ -206,24 +206,24 @@ def tiny_generator(**options: object) -> Generator:
 
 def test_digest_covers_what_makes_images() -> None:
     generator = tiny_generator()
-    digest = weights_digest(generator)
-    assert len(digest) == 64 and weights_digest(tiny_generator()) == digest
+    digest = generator_digest(generator)
+    assert len(digest) == 64 and generator_digest(tiny_generator()) == digest
     generator.std_w.add_(1)
-    assert weights_digest(generator) == digest, "statistics of W enter no image of a code"
+    assert generator_digest(generator) == digest, "statistics of W enter no image of a code"
     for name in ("const", "convolutions.0.bias", "convolutions.1.noise_const"):
         changed = tiny_generator()
         with torch.no_grad():
             changed.state_dict()[name].add_(1e-3)
-        assert weights_digest(changed) != digest, name
+        assert generator_digest(changed) != digest, name
     for options in ({"conv_clamp": 256.0}, {"blur_kernel": (1.0, 1.0)}, {"mapping_lr_multiplier": 1.0}):
-        assert weights_digest(tiny_generator(**options)) != digest, options
+        assert generator_digest(tiny_generator(**options)) != digest, options
 
 
 def test_digest_outlives_new_names_and_options() -> None:
-    generator, digest = tiny_generator(), weights_digest(tiny_generator())
+    generator, digest = tiny_generator(), generator_digest(tiny_generator())
     generator.constant_input = generator.const
     del generator.const
-    assert weights_digest(generator) == digest
+    assert generator_digest(generator) == digest
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def check_run(planned: PlannedRun, run_trials: TrialRunner, steps: int) -> tuple
         run, checkpoint = planned.settle()
         checks.append(check_writable("run folder", run.path))
     except InputError as error:
-        checks.append(failed_by("run folder", error))
+        checks.append(failed_by("checkpoint" if str(error).startswith("--ckpt_path") else "run folder", error))
     if not files_fit:
         return [*checks, Check("model and data", "skipped", "not built: first mend the files above")], None
     try:

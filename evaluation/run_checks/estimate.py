@@ -62,7 +62,7 @@ def check_time(trial: Trial, result: TrialResult, batches: dict[str, int] | None
     if batches is None:
         advice = "nothing tells its length: max_steps, max_epochs or total_images would"
         return [*checks, Check(f"time in all{name}", "note", advice)]
-    seconds = sum(batches[phase] * result.seconds.get(phase, 0.0) for phase in batches)
+    seconds = sum(count * result.seconds[phase] for phase, count in batches.items())
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     left = [callback.time_remaining() for callback in callbacks if isinstance(callback, Timer)]
     limited = [value for value in left if value is not None and value < seconds]
@@ -77,15 +77,28 @@ def check_time(trial: Trial, result: TrialResult, batches: dict[str, int] | None
     return [*checks, Check(f"time in all{name}", "note" if limited else "ok", text)]
 
 
-def check_memory(result: TrialResult, kept: int, processes: int, free: int | None) -> list[Check]:
-    """What the processes of one machine hold at most, against what was free before the trial."""
-    needed = (result.memory + kept) * processes
-    parts = f"{size(result.memory)} measured" + (f" + {size(kept)} of pictures" if kept else "")
+def check_memory(results: Sequence[TrialResult], kept: int, processes: int, free: int | None) -> list[Check]:
+    """What the processes of one machine hold at most, against what was free before the trials.
+
+    Args:
+        results: Of the trials, which the run goes through one after the other.
+        kept: Bytes that the run holds and its trial does not.
+        processes: Processes of the run on one machine.
+        free: Bytes that were free; None where the system does not say.
+    """
+    measured = max(result.memory for result in results)
+    workers = [result.worker_memory for result in results]
+    loading = max((each for each in workers if each is not None), default=0)
+    needed = (measured + loading + kept) * processes
+    parts = f"{size(measured)} measured" + (f" + {size(loading)} of the processes that load data" if loading else "")
+    parts += f" + {size(kept)} of pictures" if kept else ""
+    parts += " (without the processes that load data)" if None in workers else ""
     parts = f"({parts}) x {processes} processes = {size(needed)}" if processes > 1 else parts
     checks = [_against("memory", needed, parts, free, "lower --data.batch_size, or free memory")]
-    if result.device_memory is not None:
-        used, total = result.device_memory
-        checks.append(_against("GPU memory", used, f"{size(used)} measured", total, "lower --data.batch_size"))
+    on_devices = [result.device_memory for result in results if result.device_memory is not None]
+    if on_devices:
+        used, before = max(used for used, _ in on_devices), min(before for _, before in on_devices)
+        checks.append(_against("GPU memory", used, f"{size(used)} measured", before, "lower --data.batch_size"))
     return checks
 
 

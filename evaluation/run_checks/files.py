@@ -17,6 +17,7 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "generator": ("generator",),
     # Checkpoints of other projects hold both networks.
     "discriminator": ("discriminator", "generator"),
+    "discriminator_weights": ("discriminator", "generator"),
     "landmarker": ("landmark network",),
     "face_reconstruction": ("face reconstruction",),
     "identity": ("identity network",),
@@ -58,11 +59,18 @@ def check_files(references: Sequence[Reference]) -> tuple[list[Check], dict[str,
         artefacts[reference.key] = artefact
         wanted = _WANTED.get(f"{reference.owner}.{reference.parameter}") or _WANTED.get(reference.parameter)
         if wanted is not None and artefact.kind not in wanted:
-            what, got = f"a {' or '.join(wanted)}", f"{path}, a {artefact.described}"
-            checks.append(failed(reference.key, what, got, f"name a {wanted[0]} by --{reference.key}"))
+            what, got = _phrase(" or ".join(wanted)), f"{path}, {_phrase(artefact.described)}"
+            checks.append(failed(reference.key, what, got, f"name {_phrase(wanted[0])} by --{reference.key}"))
         else:
             checks.append(Check(reference.key, "ok", f"{reference.value}: {artefact.described}"))
     return checks, artefacts
+
+
+def _phrase(kind: str) -> str:
+    """A kind of file with its article."""
+    if kind.startswith("photos"):
+        return f"a folder of {kind}"
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def check_writable(name: str, path: Path) -> Check:

@@ -1,6 +1,6 @@
 """What a file or folder holds, read by the readers that the run itself uses, or from its header alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +10,16 @@ from PIL import Image
 from scipy.io import whosmat
 from torch import Tensor
 
+from datamodules.photo_folder import find_photos
+from datamodules.photos.decoding import SUFFIXES, UNREADABLE_SUFFIXES
 from models.morphable.loading import load_face_model
 from models.observers import load_face_api
 from models.observers.facenet import FACENET_DOWNLOADS
 from models.observers.fan import FACE_ALIGNMENT
-from models.safe_pickle import InertRecord, read_pickle
-from models.stylegan2.loading import describe_generator
-from models.weights import describe_weights
+from models.perceptual.loss import OBSERVERS, VGG16
+from models.safe_pickle import read_pickle
+from models.stylegan2.loading import describe_generator, networks_in, read_discriminator
+from models.weights import describe_weights, is_safetensors
 from renderers.errors import InputError
 
 Kind = Literal[
@@ -48,12 +51,18 @@ _OWN_KINDS: dict[str, Kind] = {
     "procedural-morphable-model": "face model",
     "face-model": "face model",
 }
-# Weights that an installed package fetches by itself, by the names that stand for them in a configuration.
+# Layout of what this project ships.
+SHIPPED = "shipped"
+# Weights that an installed package fetches by itself, or that are shipped, by the names that stand for them in a configuration.
 PACKAGE_WEIGHTS: dict[str, tuple[Kind, str]] = {
     FACE_ALIGNMENT: ("landmark network", "fan"),
     **dict.fromkeys(FACENET_DOWNLOADS, ("identity network", "facenet")),
+    VGG16: ("perceptual features", "vgg16"),
+    OBSERVERS: ("perceptual features", SHIPPED),
 }
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+_PICKLES = frozenset(".pkl .pickle .pt .pth .ckpt .tar".split())
+# How pickles of protocol 2 and above and the archives of torch.save begin, whatever they are called.
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
 # How HDF5 files begin.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 # LiftedGAN's slim generator: channels at 4 to 256 pixels.
@@ -67,7 +76,7 @@ class Artefact:
     Attributes:
         path: The file or folder.
         kind: What it is to a run.
-        layout: Who wrote it: "latentrig", or a key of `evaluation.run_checks.licences.LICENCES`; "" where nothing tells.
+        layout: Who wrote it: "latentrig", "shipped", or a key of `evaluation.run_checks.licences.LICENCES`; "" where nothing tells.
         text: Sizes, in a few words.
         config: Configuration stored in weights of this project.
     """
@@ -93,23 +102,23 @@ def identify(path: Path) -> Artefact:
     """
     if path.is_dir():
         return _folder(path)
+    if not path.is_file():
+        raise InputError(f"expected a file or a folder, {path} is a device or a pipe; name a file")
     if path.stat().st_size == 0:
         raise InputError(f"expected a file with contents, {path} is empty; write or fetch it again")
     suffix = path.suffix.lower()
-    if suffix == ".safetensors":
+    if is_safetensors(path):
         return _own_weights(path)
-    if suffix in (".pkl", ".pt", ".pth", ".ckpt", ".tar"):
+    if suffix in _PICKLES:
         return _pickled(path)
     if suffix in (".mat", ".npz", ".h5", ".hdf5"):
         return _face_model(path)
-    if suffix in _PICTURES:
+    if suffix in SUFFIXES | UNREADABLE_SUFFIXES:
         return Artefact(path, "picture", text=f"{_picture_size(path)} px")
-    return Artefact(path, "file", text=f"{path.stat().st_size} bytes")
-
-
-def pictures_in(folder: Path) -> Iterator[Path]:
-    """Pictures of a folder and the folders in it."""
-    return (path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES and path.is_file())
+    with path.open("rb") as file:
+        starts_as_pickle = file.read(4).startswith(_PICKLE_STARTS)
+    # Generators are opened whatever their files are called.
+    return _pickled(path) if starts_as_pickle else Artefact(path, "file", text=f"{path.stat().st_size} bytes")
 
 
 def _folder(path: Path) -> Artefact:
@@ -118,11 +127,12 @@ def _folder(path: Path) -> Artefact:
         return Artefact(path, "landmark network", "face-api", "68 points")
     if any(path.glob("generic_neutral_mesh.obj")):
         return Artefact(path, "face model", "ict", f"{sum(1 for _ in path.glob('*.obj'))} meshes")
-    first, count = None, 0
-    for picture in pictures_in(path):
-        first, count = first or picture, count + 1
-    if first is not None:
-        return Artefact(path, "photos", text=f"{count} pictures, the first {_picture_size(first)} px")
+    try:
+        photos = find_photos(path)
+    except InputError:
+        photos = []
+    if photos:
+        return Artefact(path, "photos", text=f"{len(photos)} pictures, the first {_picture_size(photos[0])} px")
     return Artefact(path, "folder", text="no pictures")
 
 
@@ -130,6 +140,8 @@ def _own_weights(path: Path) -> Artefact:
     info = describe_weights(path)
     if info.kind == "stylegan2-generator":
         return _generator(path)
+    if info.kind == "stylegan2-discriminator":
+        return _discriminator(path)
     kind = _OWN_KINDS.get(info.kind, "file")
     layout = _converted_from(str(info.config["source"])) if "source" in info.config else "latentrig"
     return Artefact(path, kind, layout, f"{info.elements:,} values", info.config)
@@ -143,9 +155,14 @@ def _converted_from(source: str) -> str:
 
 def _generator(path: Path) -> Artefact:
     facts = describe_generator(path)
-    layout = "liftedgan" if facts.layout == "rosinality" and facts.channels == _SLIM_CHANNELS else facts.layout
+    layout = "liftedgan" if facts.origin == "rosinality" and facts.channels == _SLIM_CHANNELS else facts.origin
     text = f"{facts.resolution} px, {facts.layers} layers x {facts.w_dim}, {facts.parameters / 1e6:.1f} M parameters"
     return Artefact(path, "generator", layout, text)
+
+
+def _discriminator(path: Path) -> Artefact:
+    network, origin = read_discriminator(path)
+    return Artefact(path, "discriminator", origin, f"{network.resolution} px")
 
 
 def _pickled(path: Path) -> Artefact:
@@ -164,12 +181,15 @@ def _pickled(path: Path) -> Artefact:
             return Artefact(path, "perceptual features", "vgg16")
         if "Conv2d_1a_3x3.conv.weight" in keys:
             return Artefact(path, "Inception features", "inception")
-    if isinstance(contents, InertRecord) or keys & {"G_ema", "G", "g_ema"}:
-        del contents
+    networks = networks_in(contents, path)
+    text = f"with {', '.join(sorted(keys)[:6])}" if keys else f"a {type(contents).__name__}"
+    # Networks are read again below; both copies at once would be twice the memory.
+    del contents
+    if "generator" in networks:
         return _generator(path)
-    return Artefact(
-        path, "file", text=f"with {', '.join(sorted(keys)[:6])}" if keys else f"a {type(contents).__name__}"
-    )
+    if "discriminator" in networks:
+        return _discriminator(path)
+    return Artefact(path, "file", text=text)
 
 
 def _face_model(path: Path) -> Artefact:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.run_checks.kinds import Artefact
+from evaluation.run_checks.kinds import SHIPPED, Artefact
 from evaluation.run_checks.report import Check
-from models.weights import PROJECT_ROOT
+from models.weights import PROJECT_ROOT, asset_path
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ LICENCES: dict[str, Licence] = {
     ),
     "bfm-front": Licence(
         "Basel Face Model 2009 for the public BFM tools (BFM_model_front.mat)",
-        "Basel Face Model licence: registration, non-commercial research only, no redistribution",
+        "Basel Face Model licence: registration, non-commercial research only, no redistribution; its expressions (exBase) are Guo et "
+        "al.'s, made from FaceWarehouse, which has research terms of its own: non-commercial, asked for from its authors",
         True,
     ),
     "bfm-h5": Licence(
@@ -63,7 +64,8 @@ LICENCES: dict[str, Licence] = {
     ),
     "fan": Licence(
         "face-alignment's 2DFAN",
-        "BSD-3-Clause for the code; trained on 300W-LP and other landmark photos given for research: ask before any other use",
+        "BSD-3-Clause for code and weights, as their author says; trained on 300W-LP and other landmark photos given for research: ask "
+        "before any other use",
         True,
     ),
     "vgg16": Licence(
@@ -82,6 +84,11 @@ LICENCES: dict[str, Licence] = {
 }
 UNKNOWN_WEIGHTS = "unknown: the file names none; what it was trained on or converted from binds it"
 UNKNOWN_PHOTOS = "unknown: photographers and the people shown keep their rights; FFHQ is CC BY-NC-SA 4.0"
+# Other files may lie beside them.
+_SHIPPED_FILES = tuple(
+    asset_path(f"demo_{name}.safetensors")
+    for name in ("generator", "face_reconstruction", "landmarks", "identity", "judge")
+)
 _LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "SOURCES")
 
 
@@ -92,10 +99,10 @@ def check_licences(artefacts: dict[str, Artefact]) -> list[Check]:
 
 def _check(key: str, artefact: Artefact) -> Check:
     name = f"licence of {key}"
-    assets = (PROJECT_ROOT / "assets").resolve()
-    if assets in artefact.path.resolve().parents:
-        card = artefact.path.with_suffix(".md")
-        where = f", model card {card.resolve().relative_to(PROJECT_ROOT)}" if card.is_file() else ""
+    shipped = artefact.layout == "latentrig" and artefact.path.resolve() in [path.resolve() for path in _SHIPPED_FILES]
+    if shipped or artefact.layout == SHIPPED:
+        card = artefact.path.resolve().with_suffix(".md")
+        where = f", model card {card.relative_to(PROJECT_ROOT.resolve())}" if card.is_file() else ""
         return Check(name, "ok", f"MIT, as this project{where}")
     beside = "".join(f"; see {path}" for path in _licence_texts(artefact.path))
     known = LICENCES.get(artefact.layout)

@@ -61,6 +61,6 @@ def measure(
         own = None if trial.batches is None else {WHOLE_RUN: trial.batches}
         batches.append(own or estimate.batches_of_run(model, trainer, batch_size, result))
         checks += estimate.check_time(trial, result, batches[-1], trainer)
-    checks += estimate.check_memory(results[-1], trials[-1].kept_bytes, trainer.num_devices, free)
+    checks += estimate.check_memory(results, trials[-1].kept_bytes, trainer.num_devices, free)
     checks.append(estimate.check_disk(results[-1], trainer, run_folder))
     return checks, estimate.estimate_of(trials, results, batches)

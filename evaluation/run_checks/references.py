@@ -25,6 +25,7 @@ INPUT_NAMES = frozenset(
         "judge",
         "face_model",
         "weights",
+        "discriminator_weights",
     }
 )
 # Optional parameters that name what a run writes, or makes where it is missing.

@@ -55,10 +55,18 @@ def phases_of(model: LightningModule) -> list[Phase]:
     return phases
 
 
-def steps_of(model: LightningModule, count: int) -> list[MeasuredStep]:
-    """The steps of a trial: for each phase one of warm-up, `count` ordinary ones, and one for each kind of rarer step."""
+def steps_of(model: LightningModule, count: int, accumulated: int = 1) -> list[MeasuredStep]:
+    """The steps of a trial: for each phase one of warm-up, `count` ordinary ones, and one for each kind of rarer step.
+
+    Args:
+        model: What is trained.
+        count: Ordinary steps in each phase.
+        accumulated: Batches whose gradients are added before the optimizer's step, which comes with the last of them; as many, or a
+            multiple, are measured.
+    """
     if not isinstance(model, StyleGAN2):
-        return [MeasuredStep(WHOLE_RUN, 0.0), *([MeasuredStep(WHOLE_RUN, 1 / count)] * count)]
+        count = -(-count // accumulated) * accumulated
+        return [*([MeasuredStep(WHOLE_RUN, 0.0)] * accumulated), *([MeasuredStep(WHOLE_RUN, 1 / count)] * count)]
     steps: list[MeasuredStep] = []
     for phase in phases_of(model):
         adversarial = phase.name == "adversarial"

@@ -15,7 +15,7 @@ from evaluation.run_checks.report import Check, failed, failed_by
 from evaluation.run_checks.trial_config import image_size_of
 from lightning_modules.checkpointing import AtomicCheckpointIO
 from models.stylegan2 import Discriminator, Generator, load_generator
-from models.stylerig.provenance import weights_digest
+from models.stylegan2.digest import generator_digest
 from renderers.errors import InputError
 
 # Parameters of data modules that say how many samples a pass of training has.
@@ -32,7 +32,7 @@ def check_provenance(artefacts: Mapping[str, Artefact]) -> list[Check]:
         if beside not in artefacts or artefacts[beside].kind != "generator":
             continue
         generator = load_generator(artefacts[beside].path)
-        wanted, present = str(artefact.config["provenance"].get("generator")), weights_digest(generator)
+        wanted, present = str(artefact.config["provenance"].get("generator")), generator_digest(generator)
         name = f"{key} for {beside}"
         if wanted == present:
             checks.append(Check(name, "ok", f"trained for these weights ({present[:12]})"))

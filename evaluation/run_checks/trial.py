@@ -1,5 +1,6 @@
 """A few real steps of a run, in a folder of their own: how long they take and how much memory they need."""
 
+import multiprocessing
 import resource
 import sys
 import time
@@ -24,8 +25,9 @@ class TrialResult:
         optimizer_steps: Steps that Lightning counts per batch: more than one where optimizers take turns.
         batches: Training batches of a pass; None for a data set without length.
         memory: Bytes that the process held at most.
+        worker_memory: Bytes that the processes which load data held beside it, after the last step; None where the system does not say.
         device: Name of the device.
-        device_memory: Bytes allocated on a GPU at most, and its size; None on a CPU.
+        device_memory: Bytes reserved on a GPU at most, and what was free there before; None on a CPU.
         checkpoint: Bytes of a checkpoint.
         error: Why the trial ended early, or None.
         refused: Whether that was input that cannot be used.
@@ -38,6 +40,7 @@ class TrialResult:
     optimizer_steps: float = 1.0
     batches: int | None = None
     memory: int = 0
+    worker_memory: int | None = 0
     device: str = "cpu"
     device_memory: tuple[int, int] | None = None
     checkpoint: int = 0
@@ -62,13 +65,18 @@ class TrialClock(Callback):
         self._done = 0
         self._started = self._last = time.monotonic()
         self._totals: dict[str, tuple[float, float]] = {}
+        self._device = torch.device("cpu")
+        self._free = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Choose the steps, and count the device's memory from here."""
-        self._schedule = steps_of(pl_module, self._steps)
-        device = trainer.strategy.root_device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+        self._schedule = steps_of(pl_module, self._steps, trainer.accumulate_grad_batches)
+        self._device = trainer.strategy.root_device
+        if self._device.type == "cuda":
+            # What an earlier trial left is the next one's to use.
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Bring the model into the state of the step."""
@@ -93,6 +101,7 @@ class TrialClock(Callback):
         self._done += 1
         self._last = now
         if self._done >= len(self._schedule):
+            self.result.worker_memory = _memory_of_workers()
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,15 +116,33 @@ class TrialClock(Callback):
         self._checkpoint.unlink()
 
     def finish(self) -> TrialResult:
-        """The result, with the most memory that was held until now."""
+        """The result, with the most memory that was held until now; a trial that ended before its last step has an error."""
+        if self.result.error is None and not 0 < len(self._schedule) <= self._done:
+            self.result.refused = True
+            self.result.error = (
+                f"expected a run that can be measured for {max(len(self._schedule), 1)} batches, it ended by itself after {self._done}; "
+                "look at --trainer.limit_train_batches and at the length that the model sets itself, or lower --steps"
+            )
         # Kibibytes on Linux, bytes on macOS.
         scale = 1 if sys.platform == "darwin" else 1024
         self.result.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            self.result.device_memory = (torch.cuda.max_memory_reserved(), torch.cuda.mem_get_info()[1])
+        if self._device.type == "cuda":
+            self.result.device_memory = (torch.cuda.max_memory_reserved(self._device), self._free)
         return self.result
 
 
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _memory_of_workers() -> int | None:
+    """Bytes that this process's children hold for themselves; what they share with it is counted there."""
+    total = 0
+    for child in multiprocessing.active_children():
+        try:
+            lines = Path(f"/proc/{child.pid}/smaps_rollup").read_text().splitlines()
+        except FileNotFoundError:
+            return None  # not Linux, or one that ended just now
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+    return total

@@ -32,6 +32,9 @@ _TRIAL_TRAINER: dict[str, Any] = {
     "check_val_every_n_epoch": 1,
     "min_steps": None,
     "min_epochs": None,
+    # The clock ends the trial, after as many passes of the data as its steps take.
+    "max_epochs": -1,
+    "fast_dev_run": False,
     "max_time": None,
     "profiler": None,
     "default_root_dir": None,
@@ -42,7 +45,7 @@ _TRIAL_TRAINER: dict[str, Any] = {
     "sync_batchnorm": False,
 }
 # The schedule of the learning rate asks for a length, and the trial ends by itself.
-_ENOUGH_STEPS = 1000
+_ENOUGH_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,14 @@ def trials_of(
 def _own_run(config: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
     """A copy that runs for some steps and writes nothing outside the folder."""
     trial = copy.deepcopy(config)
-    steps = trial["trainer"].get("max_steps", -1)
-    trial["trainer"] |= _TRIAL_TRAINER | {"max_steps": steps if steps < 0 else max(steps, _ENOUGH_STEPS)}
+    # A run that sets no length is tried without one: some models ask for it.
+    given = trial["trainer"]
+    steps, epochs = given.get("max_steps", -1), given.get("max_epochs")
+    # Lightning ends a run that is given nothing at all after 1000 epochs.
+    bounded = (
+        steps >= 0 or (given.get("max_time") is None if epochs is None else epochs > 0) or given.get("fast_dev_run")
+    )
+    given |= _TRIAL_TRAINER | {"max_steps": _ENOUGH_STEPS if bounded else -1}
     trial["run"] = vars(RunFolder(str(folder / "runs"), "trial", name))
     trial["logger"] = {"wandb": "disabled"}
     trial["ckpt_path"] = None
@@ -114,6 +123,7 @@ def _face_reconstruction_trial(config: dict[str, Any], folder: Path, weights: Pa
     trial = _own_run(config, folder, "face_reconstruction")
     rig, data = config["model"]["init_args"], config["data"]["init_args"]
     first = rig["face_reconstruction_run"]
+    trial["trainer"]["max_steps"] = _ENOUGH_STEPS
     trial["model"] = {
         "class_path": "lightning_modules.face_reconstruction.DifferentiableFaceReconstruction",
         "init_args": {

@@ -1,5 +1,6 @@
 """The layout of StyleGAN2-ADA (also of the StyleGAN3 repository's StyleGAN2 networks): names, sizes and options of its pickles."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ State = dict[str, Tensor]
 # A generator of 1024 pixels has 60 modules, three deep. A pickle can hold a module in many places, or in itself.
 _MAX_MODULES = 10_000
 _MAX_DEPTH = 50
+# Tensors beside them: a network has a few hundred, with names of at most 60 characters.
+_MAX_TENSORS = 100_000
+_MAX_NAME = 200
 # Bounds, gains and sizes of groups are far smaller.
 _LARGEST_OPTION = 1e9
 # What every modulated layer has beside its weight, with the number of axes.
@@ -174,7 +178,7 @@ def flatten(attributes: Mapping[str, Any], prefix: str = "") -> State:
     """The state dict of a module from its attribute dict, whose submodules are records with attribute dicts of their own.
 
     Raises:
-        InputError: for more modules than a network has, as where one is within itself.
+        InputError: for more modules or tensors than a network has, as where a module is within itself, or for longer names.
     """
     state: State = {}
     pending = [(prefix, attributes)]
@@ -187,16 +191,29 @@ def flatten(attributes: Mapping[str, Any], prefix: str = "") -> State:
         for group in ("_parameters", "_buffers"):
             for part, value in _entries(module, group).items():
                 if isinstance(value, Tensor):
-                    state[name + part] = value
+                    state[_joined(name, part)] = value
+        if len(state) > _MAX_TENSORS:
+            raise InputError(f"expected a network of at most {_MAX_TENSORS} tensors, got more; name a StyleGAN2-ADA pickle")
         for part, child in _entries(module, "_modules").items():
             if isinstance(child, InertRecord):
-                pending.append((f"{name}{part}.", _attributes(child)))
+                pending.append((f"{_joined(name, part)}.", _attributes(child)))
     return state
+
+
+def _joined(prefix: str, name: str) -> str:
+    # Names of many modules and tensors, each long, would take more memory than the file.
+    if len(prefix) + len(name) > _MAX_NAME:
+        raise InputError(
+            f"expected names of at most {_MAX_NAME} characters in a network, got one of more; name a StyleGAN2-ADA pickle"
+        )
+    return prefix + name
 
 
 def _entries(attributes: Mapping[str, Any], group: str) -> dict[str, Any]:
     entries = attributes.get(group)
-    return {str(name): value for name, value in entries.items()} if isinstance(entries, dict) else {}
+    if not isinstance(entries, dict):
+        return {}
+    return {name: value for name, value in entries.items() if isinstance(name, str)}
 
 
 def _attributes(record: InertRecord) -> Mapping[str, Any]:
@@ -226,7 +243,7 @@ def _child(attributes: Mapping[str, Any], *names: str, path: Path) -> Mapping[st
 
 def _blocks(tensors: Mapping[str, Tensor], prefix: str) -> list[int]:
     names = {key[len(prefix) :].split(".")[0] for key in tensors if key.startswith(prefix + "b")}
-    return sorted(int(name[1:]) for name in names if name[1:].isdecimal())
+    return sorted(int(name[1:]) for name in names if re.fullmatch(r"b[1-9][0-9]{0,9}", name))
 
 
 def _option(

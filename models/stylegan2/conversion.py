@@ -1,7 +1,5 @@
 """StyleGAN2 files from one layout to another: into this project's, and back to rosinality's."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +14,14 @@ from models.stylegan2.loading import (
     has_discriminator,
     load_discriminator,
     load_generator,
+    read_discriminator,
+    read_generator,
     save_discriminator,
     save_generator,
 )
 from models.stylegan2.rosinality import public_channel_multiplier, rosinality_discriminator, rosinality_generator
 from models.stylegan2.sampling import codes_of_seeds
-from models.weights import locate
+from models.weights import locate, whole_path
 from renderers.errors import InputError
 
 Networks = Literal["all", "generator", "discriminator"]
@@ -62,18 +62,21 @@ def convert_networks(
         raise InputError(f"expected another output than the input, got {target} for both; rename it")
     if target.is_dir() or (target.exists() and not overwrite):
         raise InputError(f"expected no file at {target} yet, there is one; rename the output, or give --overwrite")
+    if networks == "generator" and discriminator is not None:
+        raise InputError("expected no file with a discriminator where the generator alone is written; leave one of the two out")
     if target.suffix == ".pt":
         return _to_rosinality(source, target, networks, discriminator, drop_conv_clamp)
     if drop_conv_clamp:
         raise InputError("expected an output that ends in .pt to drop the bound of convolutions for, this format keeps it; leave it out")
     if networks == "discriminator":
-        critic = load_discriminator(discriminator or source)
-        save_discriminator(target, critic)
+        critic, origin = read_discriminator(discriminator or source)
+        save_discriminator(target, critic, _foreign(origin))
         return [f"discriminator of {critic.resolution} px in {target}"]
     if discriminator is not None:
         raise InputError(f"expected one network for {target}, got a generator and a discriminator; convert the discriminator by itself")
-    generator = load_generator(source)
-    save_generator(target, generator)
+    stored = read_generator(source)
+    generator = stored.network
+    save_generator(target, generator, _foreign(stored.origin))
     lines = [f"generator of {_sizes(generator)} in {target}"]
     if networks == "all" and has_discriminator(source):
         lines.append(f"{source} holds a discriminator too, which goes into a file of its own: --networks discriminator")
@@ -107,10 +110,15 @@ def _to_rosinality(
             lines.append("the discriminator was written without the bound on its convolutions")
         contents["d"] = rosinality_discriminator(critic)
         lines.append(f"discriminator of {critic.resolution} px in {target}: {_constructor('Discriminator', critic)}")
-    elif networks == "generator" and discriminator is not None:
-        raise InputError("expected no file with a discriminator where the generator alone is written; leave one of the two out")
+    if drop_conv_clamp and not any("without the bound" in line for line in lines):
+        lines.append("there was no bound on convolutions to leave out")
     _save_torch(target, contents)
     return lines
+
+
+def _foreign(origin: str) -> str:
+    """What converted weights say of where they come from: the layout of others, whose licence binds them."""
+    return "" if origin == "latentrig" else origin
 
 
 def _sizes(generator: Generator) -> str:
@@ -150,13 +158,5 @@ def _difference(one: Generator, other: Generator, codes: Float[Tensor, "codes wi
 
 def _save_torch(path: Path, contents: dict[str, Any]) -> None:
     """`torch.save` that leaves the earlier file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
+    with whole_path(path) as temporary:
         torch.save(contents, temporary)
-        # mkstemp makes files that only their owner can read; a weights file is an ordinary one.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.stylegan2.generator import check_architecture
+from models.stylegan2.generator import check_architecture, normalised_taps
 from models.stylegan2.layers import EqualizedConvolution, EqualizedLinear
 from renderers.errors import InputError
 
@@ -81,10 +81,15 @@ class Discriminator(nn.Module):
         conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
-        check_architecture(channels, blur_kernel)
+        check_architecture(channels, blur_kernel, conv_clamp)
+        whole = isinstance(deviation_group, int) and not isinstance(deviation_group, bool)
+        if deviation_group is not None and not (whole and deviation_group > 0):
+            raise InputError(
+                f"expected a positive deviation_group, or null for the whole batch, got {deviation_group!r}; 4 is the usual one"
+            )
         self.channels = tuple(channels)
         self.deviation_group = deviation_group
-        self.blur_kernel = tuple(float(tap) for tap in blur_kernel)
+        self.blur_kernel = normalised_taps(blur_kernel)
         self.conv_clamp = conv_clamp
         self.resolution = 4 * 2 ** (len(channels) - 1)
 

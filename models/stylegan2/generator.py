@@ -4,6 +4,7 @@ One class covers what trained checkpoints come with: the rosinality and the ADA 
 scale that weights are stored with (see `models.stylegan2.loading`) and the options of the constructor.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,10 +22,17 @@ NoiseMode = Literal["const", "random", "none"]
 NORMALISATION_EPSILON = 1e-8
 # Far above what is trained; a damaged or hostile file with more would ask for more memory than there is.
 MAX_RESOLUTION = 8192
+# Networks have 2 to 12; the kernel has this many squared.
+_MOST_TAPS = 32
 
 
-def check_architecture(channels: Sequence[int], blur_kernel: Sequence[float]) -> None:
-    """Refuse sizes that the layers cannot be built with.
+def check_architecture(channels: Sequence[int], blur_kernel: Sequence[float], conv_clamp: float | None) -> None:
+    """Refuse sizes and options that the layers cannot be built with.
+
+    Args:
+        channels: Feature channels at 4, 8, 16, ... pixels.
+        blur_kernel: Taps of the low-pass filter.
+        conv_clamp: Bound on the outputs of convolutions, or None.
 
     Raises:
         InputError: saying which and what is possible.
@@ -33,8 +41,28 @@ def check_architecture(channels: Sequence[int], blur_kernel: Sequence[float]) ->
         raise InputError(f"expected positive channels for each resolution from 4 pixels up, got {list(channels)}; list at least one")
     if len(channels) > MAX_RESOLUTION.bit_length() - 2:
         raise InputError(f"expected images of at most {MAX_RESOLUTION} px, got {len(channels)} resolutions from 4 px up; list fewer")
-    if len(blur_kernel) % 2 or not blur_kernel or list(blur_kernel) != list(blur_kernel)[::-1]:
-        raise InputError(f"expected a symmetric blur kernel of even length, got {list(blur_kernel)}; the usual one is [1, 3, 3, 1]")
+    taps = list(blur_kernel)
+    if len(taps) % 2 or not 0 < len(taps) <= _MOST_TAPS or taps != taps[::-1]:
+        raise InputError(
+            f"expected a symmetric blur kernel of even length up to {_MOST_TAPS}, got {taps[:_MOST_TAPS]}; the usual one is [1, 3, 3, 1]"
+        )
+    if not all(is_number(tap) for tap in taps) or not bool(low_pass_kernel(taps).isfinite().all()):
+        raise InputError(f"expected a blur kernel of finite numbers with a sum, got {taps}; the usual one is [1, 3, 3, 1]")
+    if conv_clamp is not None and not (is_number(conv_clamp) and conv_clamp > 0):
+        raise InputError(f"expected a positive number or null as conv_clamp, got {conv_clamp!r}; 256 is that of StyleGAN2-ADA")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a stored option is a finite number; switches are none."""
+    # Whole numbers that no floating-point number holds would stop math.isfinite.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def normalised_taps(blur_kernel: Sequence[float]) -> tuple[float, ...]:
+    """Taps of the same filter whose sum is positive and whose smallest, apart from zeros, is 1: filters are normalised, so gains differ
+    between files of one network."""
+    smallest = math.copysign(min(abs(tap) for tap in blur_kernel if tap != 0), sum(blur_kernel))
+    return tuple(round(tap / smallest, 6) for tap in blur_kernel)
 
 
 class Mapping(nn.Module):
@@ -115,16 +143,20 @@ class Generator(nn.Module):
         conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
-        check_architecture(channels, blur_kernel)
+        check_architecture(channels, blur_kernel, conv_clamp)
         if min(z_dim, w_dim, mapping_layers) < 1:
             raise InputError(f"expected positive sizes, got z_dim {z_dim}, w_dim {w_dim}, mapping_layers {mapping_layers}; raise them")
+        if not (is_number(mapping_lr_multiplier) and mapping_lr_multiplier > 0):
+            raise InputError(f"expected a positive mapping_lr_multiplier, got {mapping_lr_multiplier!r}; 0.01 is the paper's")
+        if not isinstance(normalize_z, bool):
+            raise InputError(f"expected true or false as normalize_z, got {normalize_z!r}; true is the paper's")
         self.channels = tuple(channels)
         self.z_dim = z_dim
         self.w_dim = w_dim
         self.mapping_layers = mapping_layers
         self.mapping_lr_multiplier = mapping_lr_multiplier
         self.normalize_z = normalize_z
-        self.blur_kernel = tuple(float(tap) for tap in blur_kernel)
+        self.blur_kernel = normalised_taps(blur_kernel)
         self.conv_clamp = conv_clamp
         self.resolution = 4 * 2 ** (len(channels) - 1)
         self.num_layers = 2 * len(channels)

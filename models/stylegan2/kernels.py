@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.stylegan2.generator import MAX_RESOLUTION
+from models.weights import FLOATS
 from renderers.errors import InputError
 
 
@@ -28,10 +29,10 @@ def stored_tensor(tensors: Mapping[str, Any], name: str, axes: int, path: Path) 
     value = tensors.get(name)
     if not isinstance(value, Tensor):
         raise InputError(f"expected a StyleGAN2 checkpoint, {path} lacks the tensor {name}; fetch it again or name another file")
-    if value.ndim != axes or not value.is_floating_point():
+    if value.ndim != axes or value.dtype not in FLOATS:
         raise InputError(
-            f"expected floating-point numbers along {axes} axes in {name}, {path} has {value.dtype} of shape {tuple(value.shape)}; "
-            "name a StyleGAN2 checkpoint"
+            f"expected floating-point numbers of 16, 32 or 64 bits along {axes} axes in {name}, {path} has {value.dtype} of shape "
+            f"{tuple(value.shape)}; name a StyleGAN2 checkpoint"
         )
     return value
 

@@ -14,7 +14,7 @@ from models.stylegan2 import ada, rosinality
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import code_statistics
-from models.weights import build_from, describe_weights, fill, load_weights, locate, save_weights
+from models.weights import build_from, describe_weights, fill, is_safetensors, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 GENERATOR_KIND = "stylegan2-generator"
@@ -24,11 +24,29 @@ Layout = Literal["latentrig", "ada", "rosinality"]
 
 
 @dataclass(frozen=True)
+class StoredGenerator:
+    """A generator as a file holds it.
+
+    Attributes:
+        network: Frozen and in evaluation mode.
+        layout: Which implementation wrote the file.
+        origin: Layout of the file that it was first converted from, else that of this one.
+        has_mean_code: Whether the file carries the mean of W; it is estimated from samples otherwise.
+    """
+
+    network: Generator
+    layout: Layout
+    origin: str
+    has_mean_code: bool
+
+
+@dataclass(frozen=True)
 class GeneratorFacts:
     """What a generator file holds.
 
     Attributes:
         layout: Which implementation wrote it.
+        origin: Layout of the file that it was first converted from, else that of this one.
         resolution: Size of its images, in pixels.
         layers: Codes that a W+ code has.
         w_dim: Size of a code of W.
@@ -40,6 +58,7 @@ class GeneratorFacts:
     """
 
     layout: Layout
+    origin: str
     resolution: int
     layers: int
     w_dim: int
@@ -63,19 +82,16 @@ def load_generator(path: str | Path) -> Generator:
     Raises:
         InputError: if the file is missing, cut short, of another kind, class-conditional, or of StyleGAN3.
     """
-    generator, _, has_mean_code = _read_generator(path)
-    if not has_mean_code:
-        warnings.warn(
-            f"{path} carries no mean of W: it was estimated from 10,000 fixed latents; truncation is relative to it", stacklevel=2
-        )
-    return generator
+    return read_generator(path).network
 
 
 def describe_generator(path: str | Path) -> GeneratorFacts:
     """What a generator file holds; reads the whole file and raises as `load_generator` does."""
-    generator, layout, has_mean_code = _read_generator(path)
+    stored = read_generator(path, warn=False)
+    generator = stored.network
     return GeneratorFacts(
-        layout=layout,
+        layout=stored.layout,
+        origin=stored.origin,
         resolution=generator.resolution,
         layers=generator.num_layers,
         w_dim=generator.w_dim,
@@ -83,18 +99,18 @@ def describe_generator(path: str | Path) -> GeneratorFacts:
         mapping_layers=generator.mapping_layers,
         channels=generator.channels,
         parameters=sum(parameter.numel() for parameter in generator.parameters()),
-        has_mean_code=has_mean_code,
+        has_mean_code=stored.has_mean_code,
     )
 
 
-def save_generator(path: str | Path, generator: Generator) -> Path:
-    """Write a generator with its statistics of W as this project's weights."""
-    return save_weights(path, generator.state_dict(), GENERATOR_KIND, generator.config)
+def save_generator(path: str | Path, generator: Generator, origin: str = "") -> Path:
+    """Write a generator with its statistics of W as this project's weights; `origin` is the layout that it was converted from."""
+    return save_weights(path, generator.state_dict(), GENERATOR_KIND, generator.config, origin)
 
 
-def save_discriminator(path: str | Path, discriminator: Discriminator) -> Path:
-    """Write a discriminator as this project's weights."""
-    return save_weights(path, discriminator.state_dict(), DISCRIMINATOR_KIND, discriminator.config)
+def save_discriminator(path: str | Path, discriminator: Discriminator, origin: str = "") -> Path:
+    """Write a discriminator as this project's weights; `origin` is the layout that it was converted from."""
+    return save_weights(path, discriminator.state_dict(), DISCRIMINATOR_KIND, discriminator.config, origin)
 
 
 def load_discriminator(path: str | Path) -> Discriminator:
@@ -103,21 +119,29 @@ def load_discriminator(path: str | Path) -> Discriminator:
     Raises:
         InputError: if the file is missing, cut short, holds none, or one of an architecture other than the residual one.
     """
+    return read_discriminator(path)[0]
+
+
+def read_discriminator(path: str | Path) -> tuple[Discriminator, str]:
+    """Read a discriminator as `load_discriminator` does, and the layout that its file was first converted from, else the file's own."""
     path = locate(path)
-    if _is_safetensors(path):
+    if is_safetensors(path):
         state, config = load_weights(path, DISCRIMINATOR_KIND)
+        origin = describe_weights(path).origin or "latentrig"
     else:
         contents = _contents(path)
-        record, tensors = contents.get("D"), contents.get("d", contents)
-        if isinstance(record, InertRecord):
-            state, config = ada.discriminator_state(record, path)
-        elif isinstance(tensors, dict) and "final_linear.0.weight" in tensors:
-            state, config = rosinality.discriminator_state(tensors, path)
+        stored = _stored_discriminator(contents)
+        if isinstance(stored, InertRecord):
+            state, config = ada.discriminator_state(stored, path)
+            origin = "ada"
+        elif stored is not None:
+            state, config = rosinality.discriminator_state(stored, path)
+            origin = "rosinality"
         else:
             raise InputError(f"expected a StyleGAN2 discriminator, {path} holds {_summary(contents)}; name a file with one")
     discriminator = build_from(path, lambda: Discriminator(**config))
     fill(discriminator, state, path)
-    return discriminator
+    return discriminator, origin
 
 
 def has_discriminator(path: str | Path) -> bool:
@@ -127,29 +151,48 @@ def has_discriminator(path: str | Path) -> bool:
         InputError: if the file is missing, cut short or another format.
     """
     path = locate(path)
-    if _is_safetensors(path):
+    if is_safetensors(path):
         return describe_weights(path).kind == DISCRIMINATOR_KIND
-    contents = _contents(path)
-    return isinstance(contents.get("D"), InertRecord) or isinstance(contents.get("d"), dict)
+    return _stored_discriminator(_contents(path)) is not None
 
 
-def _read_generator(path: str | Path) -> tuple[Generator, Layout, bool]:
+def networks_in(contents: Any, path: Path) -> frozenset[Literal["generator", "discriminator"]]:
+    """Which networks of other people's layouts a file holds, from what `read_pickle` gave for it.
+
+    What is found can still turn out to be of another kind when it is loaded.
+
+    Raises:
+        InputError: for networks of TensorFlow.
+    """
+    if not isinstance(contents, (dict, InertRecord, tuple, list)):
+        return frozenset()
+    _refuse_tensorflow(contents, path)
+    named = _named(contents)
+    found = {"generator": _stored_generator(named), "discriminator": _stored_discriminator(named)} if named else {}
+    return frozenset(name for name, stored in found.items() if stored is not None)  # type: ignore[misc]
+
+
+def read_generator(path: str | Path, warn: bool = True) -> StoredGenerator:
+    """Read a generator as `load_generator` does, with what else its file says.
+
+    Args:
+        path: The file.
+        warn: Whether to warn of an estimated mean.
+    """
     path = locate(path)
     layout: Layout
-    if _is_safetensors(path):
+    if is_safetensors(path):
         state, config = load_weights(path, GENERATOR_KIND)
         _check_depth(config, state, path)
-        layout = "latentrig"
+        layout, origin = "latentrig", describe_weights(path).origin
     else:
         contents = _contents(path)
-        record = contents.get("G_ema", contents.get("G"))
-        # The training script names the averaged network; others keep the state dict of one network alone.
-        tensors = contents.get("g_ema", contents.get("g", contents))
-        if isinstance(record, InertRecord):
-            state, config = ada.generator_state(record, path)
+        stored, origin = _stored_generator(contents), ""
+        if isinstance(stored, InertRecord):
+            state, config = ada.generator_state(stored, path)
             layout = "ada"
-        elif isinstance(tensors, dict) and ("g_ema" in contents or "g" in contents or "style.1.weight" in tensors):
-            state, config = rosinality.generator_state(tensors, contents.get("latent_avg"), contents.get("latent_std"), path)
+        elif stored is not None:
+            state, config = rosinality.generator_state(stored, contents.get("latent_avg"), contents.get("latent_std"), path)
             layout = "rosinality"
         else:
             raise InputError(f"expected a StyleGAN2 generator, {path} holds {_summary(contents)}; name a generator's file")
@@ -160,17 +203,29 @@ def _read_generator(path: str | Path) -> tuple[Generator, Layout, bool]:
         fill(generator, {"mean_w": generator.mean_w, "std_w": generator.std_w, **state}, path)
         mean, deviation = code_statistics(generator.mapping, generator.z_dim)
         state = {"mean_w": mean, "std_w": deviation, **state}
+    if warn and not has_mean_code:
+        warnings.warn(
+            f"{path} carries no mean of W: it was estimated from 10,000 fixed latents; truncation is relative to it", stacklevel=2
+        )
     fill(generator, state, path)
-    return generator.eval().requires_grad_(False), layout, has_mean_code
+    return StoredGenerator(generator.eval().requires_grad_(False), layout, origin or layout, has_mean_code)
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Whether a file is of that format by its name or its first bytes: the size of a header and the brace that opens it."""
-    if path.suffix == ".safetensors" or path.is_dir():
-        return path.suffix == ".safetensors"
-    with path.open("rb") as file:
-        start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+def _stored_generator(contents: Mapping[str, Any]) -> InertRecord | dict[str, Any] | None:
+    record = contents.get("G_ema", contents.get("G"))
+    if isinstance(record, InertRecord):
+        return record
+    # The training script names the averaged network; others keep the state dict of one network alone.
+    tensors = contents.get("g_ema", contents.get("g", contents))
+    named = "g_ema" in contents or "g" in contents or "style.1.weight" in contents
+    return tensors if named and isinstance(tensors, dict) else None
+
+
+def _stored_discriminator(contents: Mapping[str, Any]) -> InertRecord | dict[str, Any] | None:
+    record, tensors = contents.get("D"), contents.get("d", contents)
+    if isinstance(record, InertRecord):
+        return record
+    return tensors if isinstance(tensors, dict) and "final_linear.0.weight" in tensors else None
 
 
 def _check_depth(config: Mapping[str, Any], state: Mapping[str, Any], path: Path) -> None:
@@ -186,19 +241,28 @@ def _contents(path: Path) -> dict[str, Any]:
     if not path.is_dir() and path.stat().st_size == 0:
         raise InputError(f"expected a StyleGAN2 checkpoint, {path} is empty; fetch it again")
     contents = read_pickle(path)
+    _refuse_tensorflow(contents, path)
+    named = _named(contents)
+    if named is None:
+        raise InputError(f"expected a checkpoint with named networks, {path} holds a {type(contents).__name__}; name another")
+    return named
+
+
+def _named(contents: Any) -> dict[str, Any] | None:
     # A network saved by itself, rather than among others, reads like a file that holds it alone.
     if isinstance(contents, InertRecord):
         discriminates = ada.class_name(contents) == "Discriminator"
         return {"D" if discriminates else "G_ema": contents}
+    return contents if isinstance(contents, dict) else None
+
+
+def _refuse_tensorflow(contents: Any, path: Path) -> None:
     parts = contents if isinstance(contents, tuple | list) else [contents]
     if any(isinstance(part, InertRecord) and part.class_name.startswith("dnnlib.tflib.") for part in parts):
         raise InputError(
             f"expected networks of PyTorch, {path} holds networks of TensorFlow; convert it with the script legacy.py of the "
             "StyleGAN2-ADA repository first"
         )
-    if not isinstance(contents, dict):
-        raise InputError(f"expected a checkpoint with named networks, {path} holds a {type(contents).__name__}; name another")
-    return contents
 
 
 def _summary(contents: Mapping[str, Any]) -> str:

@@ -1,17 +1,14 @@
 """What a network was trained for: its generator, face model and camera, written into its weights and checked before use."""
 
-import hashlib
-import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from models.morphable import MorphableModel
 from models.stylegan2 import Generator
+from models.stylegan2.digest import generator_digest
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 
@@ -24,7 +21,7 @@ class Provenance:
     """What the parameters that a network reads or writes refer to.
 
     Attributes:
-        generator: `weights_digest` of the generator whose codes it takes.
+        generator: `generator_digest` of the generator whose codes it takes.
         face_model: `face_model_signature` of the morphable model that its parameters drive.
         focal_length: Of the camera under which pose and size were fitted, in image sizes.
         camera_distance: Of that camera, in the face model's unit.
@@ -41,7 +38,7 @@ class Provenance:
     def of(cls, generator: Generator, face_model: MorphableModel, camera: PerspectiveCamera) -> "Provenance":
         """The provenance of a network trained with these."""
         return cls(
-            weights_digest(generator),
+            generator_digest(generator),
             face_model_signature(face_model),
             camera.focal_length,
             camera.distance,
@@ -89,32 +86,6 @@ class Provenance:
                 f"expected the camera that {what} was trained for, (focal length, distance, principal point) = {mine}, got {others}; "
                 "set these or train anew"
             )
-
-
-def weights_digest(generator: Generator) -> str:
-    """SHA-256 (hexadecimal) of all that makes a generator's images of codes: shapes and float32 values of its parameters and
-    fixed noise, on any device, and its options (blur kernel and clamp among them) where they differ from the defaults.
-
-    No name enters, nor an option at its default: the digest of a trained generator stays when its code is renamed or learns more.
-    """
-    defaults = {name: option.default for name, option in inspect.signature(Generator).parameters.items()}
-    given = [_json(value) for name, value in generator.config.items() if _json(value) != _json(defaults[name])]
-    tensors = {**dict(generator.named_parameters()), **dict(generator.named_buffers())}
-    # Statistics of W enter no image of a code, and files without them get estimates, which differ in the last digits between
-    # machines; filters follow from the options.
-    kept = [tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in ("mean_w", "std_w", "kernel")]
-    parts = [text.encode() for text in sorted(given)] + sorted(_tensor_digest(tensor) for tensor in kept)
-    return hashlib.sha256(b"\n".join(parts)).hexdigest()
-
-
-def _json(value: object) -> str:
-    # A parameter without default has none that a value could equal.
-    return "" if value is inspect.Parameter.empty else json.dumps(value)
-
-
-def _tensor_digest(tensor: Tensor) -> bytes:
-    values = tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
-    return hashlib.sha256(str(tuple(tensor.shape)).encode() + values).hexdigest().encode()
 
 
 def face_model_signature(model: MorphableModel) -> tuple[float, ...]:

@@ -1,0 +1,127 @@
+"""Parts of `lightning check`: what files hold, whose licence binds them, what measured memory is held against."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from evaluation.run_checks.estimate import check_memory
+from evaluation.run_checks.files import check_files
+from evaluation.run_checks.kinds import PACKAGE_WEIGHTS, Artefact, identify
+from evaluation.run_checks.licences import check_licences
+from evaluation.run_checks.references import Reference
+from evaluation.run_checks.trial import TrialResult, _memory_of_workers
+from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
+from models.stylegan2.loading import save_discriminator, save_generator
+from models.stylegan2.rosinality import rosinality_discriminator
+from models.weights import asset_path
+from renderers.errors import InputError
+from tests.stylegan2_files import ada_network, write_ada, write_persistent, write_rosinality
+from tests.test_stylegan2_loading import ada_discriminator_state, tiny_ada_state, tiny_rosinality_state
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*carries no mean of W")
+
+
+def test_only_shipped_files_are_this_projects() -> None:
+    def status(name: str, layout: str = "latentrig") -> tuple[str, str]:
+        line = check_licences({"x": Artefact(asset_path(name), "generator", layout)})[0]
+        return line.status, line.text
+
+    assert status("demo_generator.safetensors") == ("ok", "MIT, as this project, model card assets/demo_generator.md")
+    assert status("mine.safetensors")[1].startswith("unknown")
+    assert "NVIDIA" in status("ffhq.pkl", "ada")[1] and "NVIDIA" in status("demo_generator.safetensors", "ada")[1]
+    for name, layout in (("vgg16", "vgg16"), ("observers", "shipped")):
+        line = check_licences({"x": Artefact(Path(name), *PACKAGE_WEIGHTS[name])})[0]
+        assert PACKAGE_WEIGHTS[name] == ("perceptual features", layout)
+        assert line.text.startswith("MIT, as this project") == (name == "observers")
+
+
+def test_whatever_fit_opens_is_recognised(tmp_path: Path) -> None:
+    state, critic = tiny_rosinality_state(), Discriminator([8, 4])
+    generators, discriminators = [], []
+    for number, contents in enumerate((state, {"g": state}, {"g_ema": state}, {"g": state, "d": {}})):
+        generators.append(tmp_path / f"{number}.pt")
+        torch.save(contents, generators[-1])
+    generators.append(generators[0].rename(tmp_path / "no-suffix"))
+    generators[0] = write_ada(tmp_path / "g.pkl", G=ada_network("Generator", tiny_ada_state()))
+    for name in ("own", "own.pkl"):
+        own = save_generator(tmp_path / "x.safetensors", Generator([4], z_dim=4, w_dim=4))
+        generators.append(own.rename(tmp_path / name))
+    generators.append(write_rosinality(tmp_path / "old.pt", state, zipped=False).rename(tmp_path / "old.model"))
+    for number, contents in enumerate((rosinality_discriminator(critic), {"d": rosinality_discriminator(critic)})):
+        discriminators.append(tmp_path / f"d{number}.pt")
+        torch.save(contents, discriminators[-1])
+    network = ada_network("Discriminator", ada_discriminator_state(critic))
+    network.module("b4").attributes["_modules"]["mbstd"] = ada_network("MinibatchStdLayer", {}, group_size=4)
+    discriminators.append(write_ada(tmp_path / "d.pkl", D=network))
+    discriminators.append(write_persistent(tmp_path / "alone.pkl", network))
+    discriminators.append(save_discriminator(tmp_path / "d.safetensors", critic).rename(tmp_path / "d.bin"))
+    for path in generators:
+        load_generator(path)
+        assert identify(path).kind == "generator", path
+    for path in discriminators:
+        load_discriminator(path)
+        assert identify(path).kind == "discriminator", path
+
+
+def test_other_files_stay_files(tmp_path: Path) -> None:
+    torch.save([torch.ones(1)], tmp_path / "list.pt")
+    (tmp_path / "notes").write_text("some text")
+    for name in ("list.pt", "notes"):
+        assert identify(tmp_path / name).kind == "file"
+    os.mkfifo(tmp_path / "pipe.pkl")
+    with pytest.raises(InputError, match="pipe"):
+        identify(tmp_path / "pipe.pkl")
+
+
+def test_photos_are_those_that_training_reads(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.gif")
+    (tmp_path / ".hidden.png").write_bytes(b"no picture")
+    assert identify(tmp_path).described == "photos, 2 pictures, the first 8 x 8 px"
+    reference = Reference("model.generator", str(tmp_path), "StyleRig", "generator", "input", ("model", "generator"))
+    line = check_files([reference])[0][0]
+    assert line.got is not None and "a folder of photos, 2 pictures" in line.got and line.advice == "name a generator by --model.generator"
+    reference = Reference("data.root", str(tmp_path / "0.gif"), "PortraitDataModule", "root", "input", ("data", "root"))
+    line = check_files([reference])[0][0]
+    assert line.expected == "a folder of photos" and line.advice == "name a folder of photos by --data.root"
+
+
+def test_memory_is_that_of_the_largest_trial() -> None:
+    gib = 2**30
+    first = TrialResult(memory=3 * gib, worker_memory=2 * gib, device_memory=(6 * gib, 8 * gib))
+    last = TrialResult(memory=4 * gib, worker_memory=gib, device_memory=(5 * gib, 9 * gib))
+    host, device = check_memory([first, last], gib, 2, 100 * gib)
+    assert "4.0 GiB measured + 2.0 GiB of the processes that load data + 1.0 GiB of pictures" in host.text
+    assert "= 14.0 GiB of 100.0 GiB free" in host.text and host.status == "ok"
+    assert device.text == "6.0 GiB measured of 8.0 GiB free" and device.status == "ok"
+    tight = check_memory([TrialResult(device_memory=(6 * gib, 5 * gib))], 0, 1, gib)[1]
+    assert tight.status == "fix" and tight.got == "5.0 GiB free"
+    unknown = check_memory([TrialResult(memory=gib, worker_memory=None)], 0, 1, 100 * gib)
+    assert "without the processes that load data" in unknown[0].text
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell the memory of other processes")
+def test_memory_of_workers_is_counted() -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(ready, done))
+    before = _memory_of_workers()
+    process.start()
+    try:
+        assert ready.wait(60)
+        held = _memory_of_workers()
+        assert before is not None and held is not None and held - before > 50 * 2**20
+    finally:
+        done.set()
+        process.join()
+
+
+def _hold(ready, done) -> None:
+    numbers = bytearray(b"x") * (50 * 2**20)
+    ready.set()
+    done.wait(60)
+    del numbers
