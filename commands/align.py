@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from datamodules.photos.aligner import AlignSettings, Faces, Outcome
 from datamodules.photos.contact_sheet import CONTACT_SHEET, write_contact_sheet
-from datamodules.photos.decoding import DEFAULT_MAX_PIXELS, list_photos
+from datamodules.photos.decoding import DEFAULT_MAX_PIXELS, SUFFIXES, UNREADABLE_SUFFIXES, list_photos
 from datamodules.photos.pipeline import align_photos
 from datamodules.photos.records import write_json
 from renderers.errors import InputError
@@ -41,7 +41,7 @@ def align(
     Args:
         photos: a folder, with its subfolders, or one photo.
         output: folder to write to.
-        size: side of the crops in pixels.
+        size: side of the crops in pixels, 8 to 4096.
         faces: every face of a photo, or the largest.
         landmarks: a 68-landmark network to align by (a folder with face-api weights, or a file of this project). Without one
             the detector's five points serve: eyes, nose and corners of the mouth.
@@ -54,8 +54,10 @@ def align(
         device: of the networks, cpu or cuda.
         sheet: crops on the contact sheet at most, spread over all; 0 for no sheet.
     """
-    if output.suffix and not output.is_dir():
-        raise InputError(f"expected a folder to write crops to, got {output}; give one without a suffix")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"expected a folder to write crops to, {output} is a file; name another")
+    if output.suffix.lower() in SUFFIXES | UNREADABLE_SUFFIXES and not output.exists():
+        raise InputError(f"expected a folder to write crops to, got the picture {output}; give a name without a suffix")
     if output.resolve() == (photos.parent if photos.is_file() else photos).resolve():
         raise InputError(f"expected another folder than that of the photos, got {output} for both; name another output")
     settings = AlignSettings(size, faces, landmarks, smallest_face, min_confidence, detection_size, max_pixels)
@@ -104,4 +106,6 @@ def _with_progress(
                 progress.console.print(f"{outcome.photo}: {outcome.failure}")
             progress.advance(bar)
 
-        return align_photos(found, photos, output, settings, batch_size, processes, device, report)
+        return align_photos(
+            found, photos, output, settings, batch_size, processes, device, report, progress.console.print
+        )

@@ -1,7 +1,12 @@
 """`lightning align`: crops and records, failures, resumption, processes, and the contact sheet."""
 
 import json
+import multiprocessing
 import os
+import select
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +33,7 @@ from datamodules.photos import (
     read_record,
 )
 from datamodules.photos.contact_sheet import CAPTION, contact_sheet
+from datamodules.photos.records import PART_PREFIX, PART_SUFFIX
 from renderers.errors import InputError
 from tests.photo_pictures import bomb, decibels, five_points, smooth_photo, square
 
@@ -172,22 +178,71 @@ def test_what_is_done_is_not_done_again(
     align(photos, out)
     first = content(out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*_?.png")}
-    (out / ".interrupted.part").write_bytes(b"half")
+    killed = out / f"{PART_PREFIX}killed{PART_SUFFIX}"
+    killed.write_bytes(b"half")
+    os.utime(killed, (0, 0))
     align(photos, out)
     assert content(out) == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*_?.png")} == times
     assert "4 photos were done before" not in capfd.readouterr().out
-    # Another content, a crop that is gone, and a damaged record are each done again.
+    # Another content, a crop that is gone or cut, and a damaged record are each done again.
+    (out / "two_0.png").write_bytes(first["two_0.png"][:400])
     smooth_photo(210, 180).save(photos / "one.png")
     (out / "two_1.png").unlink()
     (out / "more" / "one.faces.json").write_text("{}")
     align(photos, out)
     assert read_record(out / "one.faces.json").faces[0].photo_size == (210, 180)
+    assert (out / "two_0.png").read_bytes() == first["two_0.png"]
     assert (out / "two_1.png").exists() and read_record(out / "more" / "one.faces.json").faces
     # Fewer faces than before: no crop is left that the record does not name.
     align(photos, out, faces="largest")
     assert not (out / "two_1.png").exists()
     assert len(read_record(out / "two.faces.json").faces) == 1
+
+
+def test_files_of_others_stay(detector: None, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    # Of the user, of another program, and of a run that is writing at this moment.
+    names = [".download.part", "film.part", f"{PART_PREFIX}now{PART_SUFFIX}"]
+    for name in names:
+        (out / name).write_bytes(b"mine")
+    for name in names[:2]:
+        os.utime(out / name, (0, 0))
+    align(photos, out)
+    assert all((out / name).read_bytes() == b"mine" for name in names)
+
+
+def test_a_photo_under_a_new_name_is_not_there_twice(
+    detector: None, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    align(photos, out)
+    # Of another folder, by an equal path but with other content, and of a photo that is gone.
+    other = tmp_path / "other"
+    other.mkdir()
+    smooth_photo(150, 180).save(other / "one.PNG")
+    smooth_photo(160, 180).save(other / "gone.png")
+    align(other, out / "more")
+    smooth_photo(180, 200).save(photos / "two.jpg")
+    capfd.readouterr()
+    align(photos, out)
+    remaining = set(content(out))
+    assert {"two.png_0.png", "two.png_1.png", "two.png.faces.json", "two.jpg_0.png", "two.jpg.faces.json"} <= remaining
+    assert not {"two_0.png", "two_1.png", "two.faces.json"} & remaining
+    assert {"more/gone_0.png", "more/gone.faces.json", "one_0.png"} <= remaining
+    said = capfd.readouterr().err
+    assert "two: crops removed" in said and "1 records" in said and "more/gone" in said
+
+
+def test_a_record_does_not_have_others_files_removed(detector: None, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    align(photos, out)
+    record = json.loads((out / "two.faces.json").read_text())
+    record["faces"][0]["crop"] = "one_0.png"
+    (out / "old.faces.json").write_text(json.dumps(record))
+    align(photos, out)
+    assert not (out / "old.faces.json").exists() and (out / "one_0.png").exists()
 
 
 def test_a_kill_leaves_no_half_file(
@@ -253,7 +308,7 @@ def test_a_photo_that_kills_its_process_is_named(
         def __exit__(self, *error: object) -> None:
             pass
 
-        def submit(self, work, *arguments):  # type: ignore[no-untyped-def]
+        def submit(self, work, *arguments):
             future: Future = Future()
             self.dead |= any(task.photo == "two.png" for task in arguments[-1])
             if self.dead:
@@ -263,10 +318,59 @@ def test_a_photo_that_kills_its_process_is_named(
             return future
 
     monkeypatch.setattr(pipeline, "ProcessPoolExecutor", Pool)
-    outcomes = align_photos(list_photos(photos), photos, tmp_path / "out", AlignSettings(size=32), 2, processes=2)
+    said: list[str] = []
+    outcomes = align_photos(
+        list_photos(photos), photos, tmp_path / "out", AlignSettings(size=32), 2, processes=2, notice=said.append
+    )
+    # A pool for the first chunks, and after the death of its process one that is alone with each of those photos.
+    assert len(said) == 1 and "one by one" in said[0]
     failures = {outcome.photo: outcome.failure for outcome in outcomes}
     assert failures["two.png"] is not None and "died" in failures["two.png"]
     assert failures["one.png"] is None and failures["more/one.png"] is None and len(failures) == 7
+
+
+@pytest.mark.slow  # four processes import torch
+def test_a_process_that_is_killed_costs_no_photo(photos: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def kill_one(outcome: Outcome) -> None:
+        if not said:
+            said.append("killed")
+            multiprocessing.active_children()[0].kill()
+
+    named = list_photos(photos)
+    settings = AlignSettings(size=32)
+    outcomes = align_photos(named, photos, tmp_path / "out", settings, 1, 2, report=kill_one)
+    assert [outcome.name for outcome in outcomes] == list(named)
+    assert not any("died" in (outcome.failure or "") for outcome in outcomes)
+
+
+@pytest.mark.slow  # a process imports torch
+def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import multiprocessing, os, sys, time\n"
+        f"sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from datamodules.photos import pipeline\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    pool = ProcessPoolExecutor(1, context, initializer=pipeline._start_process)\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent.stdout:
+        child = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        # The pipe closes when the last process that holds it has ended.
+        ready, _, _ = select.select([parent.stdout], [], [], 30)
+        ended = bool(ready)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    assert ended
 
 
 def test_memory_bounds_a_batch(detector: None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +394,10 @@ def test_memory_bounds_a_batch(detector: None, photos: Path, tmp_path: Path, mon
         (["nowhere", "out"], "nothing at nowhere"),
         (["photos", "photos"], "another folder"),
         (["photos", "out.png"], "without a suffix"),
+        (["photos", "more"], "is a file"),
+        (["photos", "."], "does not hold the photos"),
         (["photos", "out", "--size", "2"], "at least 8 px"),
+        (["photos", "out", "--size", "4097"], "at most 4096 px"),
         (["photos", "out", "--processes", "0"], "at least one"),
         (["photos", "out", "--landmarks", "nowhere"], "nowhere"),
         (["photos", "out", "--faces", "some"], "faces"),
@@ -307,10 +414,50 @@ def test_errors_are_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(photos.parent)
+    Path("more").write_bytes(b"")
     with pytest.raises(SystemExit) as stop:
         cli.main(["align", *words])
     assert stop.value.code == 2
     assert message in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_a_folder_may_have_a_dot(detector: None, photos: Path, tmp_path: Path) -> None:
+    align(photos, tmp_path / "faces.v2")
+    assert (tmp_path / "faces.v2" / "one_0.png").exists()
+
+
+@pytest.mark.parametrize(
+    "field,value",
+    [
+        ("size", "Infinity"),
+        ("size", "1e400"),
+        ("size", "NaN"),
+        ("size", "0"),
+        ("size", "64.5"),
+        ("size", "100000"),
+        ("padding", "[0, NaN, 0, 0]"),
+        ("padding", "[0, -1, 0, 0]"),
+        ("photo_size", "[0, 200]"),
+        ("confidence", "NaN"),
+        ("crop", '"../one_0.png"'),
+        ("quad", "[[0, 0], [0, NaN], [9, 9], [9, 0]]"),
+        ("quad", "[[5, 5], [5, 5], [5, 5], [5, 5]]"),
+        ("quad", "[[0, 0], [0, 9], [9, 9], [8, 0]]"),
+        ("quad", "[[0, 0], [0, 9], [18, 9], [18, 0]]"),
+        ("quad", "[[0, 0], [9, 0], [9, 9], [0, 9]]"),
+        ("points", "[[0, 0], [0, 0], [0, 0], [0, 0], [0, Infinity]]"),
+    ],
+)
+def test_records_whose_numbers_make_no_crop(
+    detector: None, photos: Path, tmp_path: Path, field: str, value: str
+) -> None:
+    path = tmp_path / "one.faces.json"
+    align(photos / "one.png", tmp_path)
+    record = json.loads(path.read_text())
+    record["faces"][0][field] = "HERE"
+    path.write_text(json.dumps(record).replace('"HERE"', value))
+    with pytest.raises(InputError, match="record of crops"):
+        read_record(path)
 
 
 def test_records_that_are_none(tmp_path: Path) -> None:
@@ -334,6 +481,9 @@ def test_contact_sheet(tmp_path: Path) -> None:
     assert sheet.getpixel((60, 40 + CAPTION + 20)) == (200, 0, 0)
     with pytest.raises(InputError):
         contact_sheet([])
+    crops[3][1].write_bytes(crops[3][1].read_bytes()[:50])
+    with pytest.raises(InputError, match="3.png"):
+        contact_sheet(crops)
 
 
 def test_astronaut_end_to_end(tmp_path: Path) -> None:

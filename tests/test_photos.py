@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageDraw
 from datamodules.photos import Detection, FaceDetector, crop_quad, decode_photo, list_photos, read_landmarks
 from models.face_crops import quads_from_landmarks
 from renderers.errors import InputError
-from tests.photo_pictures import bomb, decibels, five_points, smooth_photo, square
+from tests.photo_pictures import bomb, decibels, five_points, linear_profile, smooth_photo, square
 
 
 def test_orientation_is_applied(tmp_path: Path) -> None:
@@ -72,6 +72,19 @@ def test_transparency_shows_white(tmp_path: Path) -> None:
     image.putpixel((0, 0), (255, 0, 0, 255))
     image.save(tmp_path / "rgba.png")
     image.convert("RGB").quantize(4).save(tmp_path / "palette.png", transparency=0)
+    # Modes without alpha whose file declares one colour transparent.
+    for mode in ("RGB", "L", "1"):
+        plain = Image.new(mode, (8, 8), 0)
+        plain.putpixel((0, 0), {"RGB": (9, 9, 9), "L": 9, "1": 255}[mode])
+        plain.save(tmp_path / f"{mode}.png", transparency=(0, 0, 0) if mode == "RGB" else 0)
+        pixel = decode_photo(tmp_path / f"{mode}.png").image.getpixel
+        assert pixel((5, 5)) == (255, 255, 255) and pixel((0, 0)) == ((255,) * 3 if mode == "1" else (9, 9, 9))
+    # Of 16 bits, 2570 is transparent, and 2571 is the same grey of 8 bits.
+    sixteen = np.full((8, 8), 2570, np.uint16)
+    sixteen[0, 0] = 2571
+    Image.fromarray(sixteen).save(tmp_path / "sixteen.png", transparency=2570)
+    pixel = decode_photo(tmp_path / "sixteen.png").image.getpixel
+    assert pixel((5, 5)) == (255, 255, 255) and pixel((0, 0)) == (10, 10, 10)
     got = decode_photo(tmp_path / "rgba.png").image
     assert got.getpixel((0, 0)) == (255, 0, 0) and got.getpixel((5, 5)) == (255, 255, 255)
     assert decode_photo(tmp_path / "palette.png").image.getpixel((5, 5)) == (255, 255, 255)
@@ -83,6 +96,18 @@ def test_colour_profiles(tmp_path: Path) -> None:
     for name, profile in {"same": srgb, "broken": b"no profile", "cut": srgb[:200]}.items():
         image.save(tmp_path / f"{name}.png", icc_profile=profile)
         assert decode_photo(tmp_path / f"{name}.png").image.getpixel((3, 3)) == (200, 40, 90)
+
+
+def test_colours_of_another_profile_become_srgb(tmp_path: Path) -> None:
+    """A profile of sRGB's primaries with values proportional to light: IEC 61966-2-1 says what sRGB's are."""
+    values = (200, 40, 90)
+    Image.new("RGB", (8, 8), values).save(tmp_path / "linear.png", icc_profile=linear_profile())
+    expected = [255 * (1.055 * (value / 255) ** (1 / 2.4) - 0.055) for value in values]
+    got = decode_photo(tmp_path / "linear.png").image.getpixel((3, 3))
+    np.testing.assert_allclose(got, expected, atol=1.5)
+    # One that describes another kind of picture is left alone.
+    Image.new("L", (8, 8), 90).save(tmp_path / "grey.png", icc_profile=linear_profile())
+    assert decode_photo(tmp_path / "grey.png").image.getpixel((3, 3)) == (90, 90, 90)
 
 
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
@@ -146,8 +171,13 @@ def test_photos_of_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
         "c/a.jpg.png": "c/a.jpg.png",
     }
     assert list_photos(tmp_path / "a.jpg") == {"a": tmp_path / "a.jpg"}
-    with pytest.raises(InputError, match="found none"):
+    with pytest.raises(InputError, match="does not hold the photos"):
         list_photos(out / "..", tmp_path)
+    with pytest.raises(InputError, match="does not hold the photos"):
+        list_photos(tmp_path / "b", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="found none"):
+        list_photos(tmp_path / "empty", out)
     with pytest.raises(InputError, match="nothing at"):
         list_photos(tmp_path / "missing")
 
@@ -177,6 +207,28 @@ def test_landmarks_are_read_upright_and_returned_to_the_photo() -> None:
     for face, found in zip(faces, landmarks, strict=True):
         assert float((found - face.points[2]).abs().max()) < 0.7
     assert read_landmarks(brightest, [], []).shape == (0, 68, 2)
+
+
+@pytest.mark.parametrize("centre", [(20, 150), (200, 15), (385, 150), (200, 290), (10, 10), (395, 295)])
+def test_landmark_network_sees_black_outside_the_photo(centre: tuple[int, int]) -> None:
+    photo = Image.new("RGB", (400, 300), "white")
+    # Not turned, so that the crop's pixels inside and outside the photo are known.
+    quad = square(centre, 120)
+    seen = []
+
+    def network(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return torch.zeros(len(images), 68, 2)
+
+    landmarks = read_landmarks(network, [photo], [Detection(torch.zeros(4), 1.0, five_points(quad).float())])
+    recipe = quads_from_landmarks(five_points(quad)[None])[0]
+    torch.testing.assert_close(landmarks[0, 0].double(), recipe[0], atol=0.01, rtol=0)
+    share = (torch.arange(256, dtype=torch.float64) + 0.5) / 256
+    x = recipe[0, 0] + share * (recipe[3, 0] - recipe[0, 0])
+    y = recipe[0, 1] + share * (recipe[1, 1] - recipe[0, 1])
+    depth = torch.minimum(torch.minimum(x, 400 - x)[None], torch.minimum(y, 300 - y)[:, None])
+    crop = seen[0][0].mean(0)
+    assert float(crop[depth < -1.5].max()) < -0.99 and float(crop[depth > 1.5].min()) > 0.99
 
 
 def test_detector_keeps_certain_and_large_faces() -> None:

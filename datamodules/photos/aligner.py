@@ -1,9 +1,9 @@
 """Align photos in one process, a batch in memory at a time."""
 
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +11,16 @@ import torch
 from PIL import Image
 
 from datamodules.photos.alignment import crop_quad
-from datamodules.photos.decoding import DEFAULT_MAX_PIXELS, Photo, decode_bytes
+from datamodules.photos.decoding import DEFAULT_MAX_PIXELS, Photo, decode_bytes, one_line
 from datamodules.photos.detection import Detection, FaceDetector, LandmarkNetwork, read_landmarks
 from datamodules.photos.records import (
     FORMAT,
+    LARGEST_CROP,
     SUFFIX,
     FaceTransform,
     PhotoRecord,
     read_record,
-    write_atomically,
+    write_bytes,
     write_record,
 )
 from models.face_crops import photo_to_crop, quads_from_landmarks
@@ -60,6 +61,8 @@ class AlignSettings:
     def __post_init__(self) -> None:
         if self.size < 8:
             raise InputError(f"expected crops of at least 8 px, got {self.size}; raise the size")
+        if self.size > LARGEST_CROP:
+            raise InputError(f"expected crops of at most {LARGEST_CROP} px, got {self.size}; reduce the size")
         if self.max_pixels < 1:
             raise InputError(f"expected a limit of at least one pixel, got {self.max_pixels}; raise it")
 
@@ -171,7 +174,7 @@ class Aligner:
             return None
         if (record.sha256, record.settings) != (sha256, self.described):
             return None
-        if not all((path.parent / face.crop).is_file() for face in record.faces):
+        if not all(_is_whole(path.parent / face.crop, face) for face in record.faces):
             return None
         return _outcome(task, len(record.faces), earlier=True)
 
@@ -221,7 +224,10 @@ class Aligner:
             quad = quads_from_landmarks(readings[None].double())
             crop = crop_quad(photo.image, quad[0], self.settings.size)
             path = record_path.with_name(f"{Path(task.name).name}_{number}.png")
-            write_atomically(path, partial(crop.image.save, format="PNG", compress_level=PNG_LEVEL))
+            encoded = io.BytesIO()
+            crop.image.save(encoded, format="PNG", compress_level=PNG_LEVEL)
+            content = encoded.getvalue()
+            write_bytes(path, content)
             in_crop = [
                 photo_to_crop(points[None].double(), quad, self.settings.size)[0].tolist()
                 for points in (face.points, readings)
@@ -236,6 +242,7 @@ class Aligner:
                     confidence=face.confidence,
                     points=in_crop[0],
                     landmarks=None if landmarks is None else in_crop[1],
+                    sha256=hashlib.sha256(content).hexdigest(),
                 )
             )
         self._remove_crops_from(record_path, task, len(detections))
@@ -250,9 +257,14 @@ class Aligner:
             number += 1
 
 
+def _is_whole(crop: Path, face: FaceTransform) -> bool:
+    """Whether a crop is there as it was written; one that was cut or changed since is made again."""
+    return crop.is_file() and hashlib.sha256(crop.read_bytes()).hexdigest() == face.sha256
+
+
 def _outcome(task: Task, faces: int, earlier: bool = False) -> Outcome:
     return Outcome(task.name, task.photo, faces, None if faces else "no face found", earlier)
 
 
 def _failed(task: Task, error: BaseException) -> Outcome:
-    return Outcome(task.name, task.photo, 0, " ".join(str(error).split()) or type(error).__name__)
+    return Outcome(task.name, task.photo, 0, one_line(error))

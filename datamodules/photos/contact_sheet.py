@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from datamodules.photos.decoding import one_line
 from datamodules.photos.records import write_atomically
 from renderers.errors import InputError
 
@@ -22,7 +23,7 @@ def contact_sheet(crops: Sequence[tuple[str, Path]], columns: int = 8, cell: int
         columns: per row, at most.
         cell: side of a picture on the sheet, in pixels.
 
-    Raises: `InputError` for no pictures, or sizes below 1.
+    Raises: `InputError` for no pictures, sizes below 1, or a file that is no whole picture.
     """
     if not crops or columns < 1 or cell < 1:
         raise InputError(
@@ -34,8 +35,14 @@ def contact_sheet(crops: Sequence[tuple[str, Path]], columns: int = 8, cell: int
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=CAPTION - 4)
     for number, (caption, path) in enumerate(crops):
         left, top = number % columns * cell, number // columns * (cell + CAPTION)
-        with Image.open(path) as file:
-            sheet.paste(file.convert("RGB").resize((cell, cell), Image.Resampling.LANCZOS), (left, top))
+        try:
+            with Image.open(path) as file:
+                picture = file.convert("RGB").resize((cell, cell), Image.Resampling.LANCZOS)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(
+                f"expected a whole picture in {path}, could not read it ({one_line(error)}); remove it and make it again"
+            ) from error
+        sheet.paste(picture, (left, top))
         draw.text((left + 2, top + cell), _fitting(caption, font, cell - 4), INK, font)
     return sheet
 

@@ -57,13 +57,17 @@ def list_photos(source: Path, output: Path | None = None) -> dict[str, Path]:
     The name is the path below `source` without its suffix, for instance ``holiday/beach``; where two photos would share it,
     with the suffix. Hidden files, other kinds of file, and what lies in `output` are left out.
 
-    Raises: `InputError` if there is no photo.
+    Raises: `InputError` if there is no photo, or if all of `source` lies in `output`.
     """
     if source.is_file():
         return {source.stem: source}
     if not source.is_dir():
         raise InputError(f"expected a photo or a folder of photos, found nothing at {source}; correct the path")
     output = output.resolve() if output else None
+    if output and output in (source.resolve(), *source.resolve().parents):
+        raise InputError(
+            f"expected a folder for the crops that does not hold the photos, got {output} for those in {source}; name another folder"
+        )
     found: dict[Path, list[Path]] = {}
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
@@ -131,15 +135,18 @@ def decode_bytes(content: bytes, path: Path, max_pixels: int = DEFAULT_MAX_PIXEL
         raise InputError(f"expected a photo that fits the memory, {path} does not; reduce the photo") from error
     except Exception as error:  # damaged files raise a dozen kinds of exception in Pillow's decoders
         raise InputError(
-            f"expected a whole {', '.join(formats)} file, {path} is none ({_reason(error)}); convert or replace it"
+            f"expected a whole {', '.join(formats)} file, {path} is none ({_what_is_wrong(error)}); convert or replace it"
         ) from error
     return Photo(image, hashlib.sha256(content).hexdigest())
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "another format"
-    return " ".join(str(error).split())[:150] or type(error).__name__
+def one_line(error: BaseException) -> str:
+    """The message of an exception on one line, or its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _what_is_wrong(error: Exception) -> str:
+    return "another format" if isinstance(error, Image.UnidentifiedImageError) else one_line(error)[:150]
 
 
 def _upright(file: Image.Image, image: Image.Image) -> Image.Image:
@@ -153,9 +160,7 @@ def _upright(file: Image.Image, image: Image.Image) -> Image.Image:
 
 def _rgb(file: Image.Image) -> Image.Image:
     """8-bit sRGB of any mode; transparent parts show white."""
-    image = _eight_bit(file)
-    if image.mode == "P" and "transparency" in file.info:
-        image = image.convert("RGBA")
+    image = _with_alpha(file, _eight_bit(file))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -163,6 +168,23 @@ def _rgb(file: Image.Image) -> Image.Image:
     elif image.mode not in PROFILED_MODES.values():
         image = image.convert("RGB")
     return _srgb(image, file.info.get("icc_profile"))
+
+
+def _with_alpha(file: Image.Image, image: Image.Image) -> Image.Image:
+    """A picture whose file declares one of its colours, or shares of its palette, transparent, as RGBA; others as they are."""
+    transparent = file.info.get("transparency")
+    if transparent is None or "A" in image.getbands():
+        return image
+    if file.mode.startswith("I"):
+        # Compared before the reduction to 8 bits, in which neighbours of the transparent grey fall together with it.
+        alpha = Image.fromarray(np.where(np.asarray(file) == transparent, 0, 255).astype(np.uint8))
+        image = image.convert("RGB")
+        image.putalpha(alpha)
+        return image
+    try:
+        return image.convert("RGBA")
+    except (ValueError, TypeError):  # a declaration that does not fit the mode leaves the pixels usable
+        return image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -179,6 +179,8 @@ def _window(photo: Image.Image, quad: Tensor) -> tuple[Tensor, Tensor, float]:
     scale = side / float((high - low).max())
     if right > left and bottom > top:
         size = (min(side, max(1, round((right - left) * scale))), min(side, max(1, round((bottom - top) * scale))))
-        window.paste(photo.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
+        # The window begins at the quad's corner, not at the photo's: samples beyond a window's edge repeat that edge.
+        place = (round((left - float(low[0])) * scale), round((top - float(low[1])) * scale))
+        window.paste(photo.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)), place)
     pixels = torch.from_numpy(np.array(window)).permute(2, 0, 1)
-    return pixels.float() / 127.5 - 1, torch.tensor([left, top], dtype=torch.float32), scale
+    return pixels.float() / 127.5 - 1, low.float(), scale

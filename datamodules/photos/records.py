@@ -1,6 +1,7 @@
 """What is kept beside the crops of a photo: where each came from, so that an edit can be pasted back."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,12 @@ from renderers.errors import InputError
 
 FORMAT = "latentrig-faces-1"
 SUFFIX = ".faces.json"
+# Side of a crop in pixels: four times that of the largest StyleGAN2; a few more are gigabytes.
+LARGEST_CROP = 4096
+# Files that are being written. The prefix tells ours from others' in a folder that is not ours alone.
+PART_PREFIX, PART_SUFFIX = ".latentrig-", ".part"
+# How far the sides of a quad may differ, and be from a right angle, as a share of its side: rounding by whoever rewrote the record.
+SQUARENESS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class FaceTransform:
         confidence: of the detector.
         points: (5, 2) eyes, nose and corners of the mouth, in pixels of the crop.
         landmarks: (68, 2) in pixels of the crop; None where no network read them.
+        sha256: of the crop's file as it was written; None where there was none to hash.
     """
 
     crop: str
@@ -42,6 +50,7 @@ class FaceTransform:
     confidence: float
     points: list[list[float]]
     landmarks: list[list[float]] | None
+    sha256: str | None = None
 
     @property
     def quad_tensor(self) -> Float[Tensor, "4 2"]:
@@ -77,7 +86,7 @@ class PhotoRecord:
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file so that a kill leaves the earlier one or none, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=PART_PREFIX, suffix=PART_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -88,10 +97,14 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file's content, whole or not at all."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def write_json(path: Path, value: object) -> None:
     """Plain values as a JSON file, whole or not at all."""
-    text = json.dumps(value, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def write_record(path: Path, record: PhotoRecord) -> None:
@@ -119,30 +132,64 @@ def read_record(path: str | Path) -> PhotoRecord:
         raise InputError(
             f"expected a record of crops at {path}, could not read it ({error.strerror}); correct the path"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"expected a record of crops ({FORMAT}) in {path}, got something else ({type(error).__name__}: {error}); align the photo again"
         ) from error
 
 
 def _transform(face: dict[str, Any]) -> FaceTransform:
-    left, top, right, bottom = (float(value) for value in face["padding"])
-    width, height = (int(value) for value in face["photo_size"])
-    landmarks = face["landmarks"]
+    left, top, right, bottom = (_number(value) for value in face["padding"])
+    width, height = (_whole(value) for value in face["photo_size"])
+    crop, size, landmarks, sha256 = str(face["crop"]), _whole(face["size"]), face["landmarks"], face.get("sha256")
+    if Path(crop).name != crop:
+        raise ValueError(f"crop {crop!r} is not beside the record")
+    if size > LARGEST_CROP:
+        raise ValueError(f"a crop of {size} px")
+    if min(left, top, right, bottom) < 0:
+        raise ValueError("padding below 0")
+    quad = _points(face["quad"], 4)
+    _check_square(quad)
     return FaceTransform(
-        str(face["crop"]),
-        int(face["size"]),
-        _points(face["quad"], 4),
+        crop,
+        size,
+        quad,
         (left, top, right, bottom),
         (width, height),
-        float(face["confidence"]),
+        _number(face["confidence"]),
         _points(face["points"], 5),
         None if landmarks is None else _points(landmarks, 68),
+        None if sha256 is None else str(sha256),
     )
 
 
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {number}")
+    return number
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if number < 1 or not number.is_integer():
+        raise ValueError(f"{value} in place of a number of pixels")
+    return int(number)
+
+
 def _points(values: list[list[float]], count: int) -> list[list[float]]:
-    points = [[float(x), float(y)] for x, y in values]
+    points = [[_number(x), _number(y)] for x, y in values]
     if len(points) != count:
         raise ValueError(f"{len(points)} points in place of {count}")
     return points
+
+
+def _check_square(quad: list[list[float]]) -> None:
+    """Pasting takes the sides to be orthogonal and equally long, and the corners in their order."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad
+    across, down = (x3 - x0, y3 - y0), (x1 - x0, y1 - y0)
+    side = math.hypot(*across)
+    # Of a square, down is across turned by a quarter, and the corner opposite is their sum.
+    errors = (down[0] + across[1], down[1] - across[0], x0 + across[0] + down[0] - x2, y0 + across[1] + down[1] - y2)
+    if not side > 0 or not max(abs(error) for error in errors) <= side * SQUARENESS:
+        raise ValueError(f"the quad {quad} is no square")
