@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models.morphable.loading import load_face_model, save_face_model
+from models.morphable.loading import load_face_model, save_face_model, source_of
 from renderers.errors import InputError
 
 
@@ -21,7 +21,7 @@ def convert_face_model(source: str, output: Path, *, landmarks: Path | None = No
     if output.suffix.lower() != ".safetensors":
         raise InputError(f"expected a .safetensors file to write, got {output}; rename it")
     model = load_face_model(source, sizes=None, landmarks=landmarks)
-    save_face_model(output, model, Path(source).name)
+    save_face_model(output, model, source_of(source))
     sizes = model.sizes
     print(
         f"{model.vertex_count} vertices, {sizes.identity} identity, {sizes.expression} expression and {sizes.reflectance} "

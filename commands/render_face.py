@@ -14,6 +14,8 @@ from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
 
+# Chosen by us: a picture of this side takes about a gigabyte while it is drawn.
+_LARGEST_IMAGE = 4096
 # Faces drawn at once: bounds the memory, changes nothing else.
 _CHUNK = 8
 
@@ -45,13 +47,19 @@ def render_face(
         primitive: triangles, or points (a splat per vertex).
         landmarks: list of the model's 68 landmark vertices, .npy or text, counted from 0; by default the model's own.
     """
-    if image_size < 1:
-        raise InputError(f"expected an image size of at least 1 pixel, got {image_size}; raise it")
+    if not 1 <= image_size <= _LARGEST_IMAGE:
+        raise InputError(
+            f"expected an image size of at least 1 pixel and at most {_LARGEST_IMAGE}, got {image_size}; change it"
+        )
     if output.exists() and not output.is_dir():
         raise InputError(f"expected a folder to write pictures to, {output} is a file; name another")
     model = load_face_model(face_model, landmarks=landmarks)
     parameters = FaceParameters.unpack(load_coefficients(coefficients, model.sizes), model.sizes)
     drawn = model if region is None else model.region(region)
+    if not len(drawn.faces):
+        raise InputError(
+            f"expected a region with faces to draw, '{region}' of {face_model} has none; name another region"
+        )
     renderer = FaceRenderer(
         drawn, PerspectiveCamera(focal_length, distance), image_size, primitive, landmark_model=model
     )

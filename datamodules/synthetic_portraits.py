@@ -10,22 +10,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.loading import ResumableDataModule, ResumableLoader, batch_as_is
 from datamodules.portraits.corpus import CorpusSpec, PortraitCorpus, corpus_folder, render_corpus
+from models.landmark_order import MIRRORED_LANDMARKS
 from models.morphable.procedural import Density
 from renderers.errors import InputError
 
 # People of the splits, far apart so that no split ever grows into another.
 _FIRST_PERSON = {"train": 0, "val": 1 << 26, "test": 1 << 27}
 Split = Literal["train", "val", "test"]
-# Where each of the 68 landmarks goes when a picture is mirrored.
-MIRRORED_LANDMARKS = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-    *(64, 63, 62, 61, 60, 67, 66, 65),
-)
 
 
 class PortraitDataset(Dataset[dict[str, Tensor]]):

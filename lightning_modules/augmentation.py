@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from datamodules.synthetic_portraits import MIRRORED_LANDMARKS
+from models.landmark_order import MIRRORED_LANDMARKS
 from renderers.errors import InputError
 
 

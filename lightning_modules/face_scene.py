@@ -5,6 +5,7 @@ from typing import Literal
 
 from models.morphable import MorphableModel
 from models.morphable.loading import SHIPPED, load_face_model
+from models.morphable.procedural import Density
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
@@ -16,7 +17,8 @@ class FaceScene:
 
     Attributes:
         face_model: File or folder of a face model (`models.morphable.loading.load_face_model`); null for the shipped one.
-        density: Density of the shipped face model's mesh, from about 3,000 (coarse) to 53,000 vertices (full; StyleRig's).
+        density: Density of the shipped face model's mesh, from about 3,000 (coarse) to 53,000 vertices (full; StyleRig's);
+            null for coarse, and for another face model.
         region: Part of the mesh that is rendered and compared with the picture; "face" leaves out what hair, clothes and the
             mouth's inside cover.
         primitive: "triangles", or "points" for a splat per vertex as in StyleRig.
@@ -26,12 +28,18 @@ class FaceScene:
     """
 
     face_model: str | None = None
-    density: Literal["coarse", "medium", "fine", "full"] = "coarse"
+    density: Density | None = None
     region: str = "face"
     primitive: Literal["triangles", "points"] = "triangles"
     focal_length: float = 4.0
     distance: float = 10.0
     image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.face_model is not None and self.density is not None:
+            raise InputError(
+                f"expected a density for the shipped face model alone, got {self.density} beside {self.face_model}; leave one out"
+            )
 
     @property
     def camera(self) -> PerspectiveCamera:
@@ -39,7 +47,7 @@ class FaceScene:
 
     def load_face_model(self) -> MorphableModel:
         """The whole face model."""
-        return load_face_model(self.face_model or f"{SHIPPED}:{self.density}")
+        return load_face_model(self.face_model or f"{SHIPPED}:{self.density or 'coarse'}")
 
     def renderer(self, face_model: MorphableModel, resolution: int) -> FaceRenderer:
         """The renderer of the region, for pictures of `resolution` pixels.

@@ -18,3 +18,8 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
         super().__init__(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ...")
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what a library says of a damaged file or a failed download, for the one line of an `InputError`."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,6 +1,7 @@
 """The face-api landmark network: its file format, TensorFlow's arithmetic, crops, and real portraits where they are."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from datamodules.synthetic_portraits import mirror_landmarks
 from models.observers import FaceApiLandmarks, load_landmark_detector
 from models.observers.face_api import (
     FACE_MARGIN,
@@ -126,6 +128,28 @@ def test_points_follow_size_place_and_batch(tmp_path, refinements):
     torch.testing.assert_close(landmarker(images, boxes), points, atol=1e-2, rtol=1e-4)
 
 
+@pytest.mark.parametrize("refinements", [0, 1])
+def test_mirrored_pictures_have_mirrored_landmarks(tmp_path, refinements):
+    write_random(tmp_path)
+    landmarker = load_face_api(tmp_path, refinements=refinements)
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 96, 96) * 2 - 1
+    torch.testing.assert_close(
+        landmarker(images.flip(-1)), mirror_landmarks(landmarker(images), 96), atol=1e-2, rtol=1e-4
+    )
+
+
+def test_real_portraits_have_mirrored_landmarks_in_their_mirror_images():
+    weights, portraits = SHARED / "face_landmark_68", sorted((SHARED / "portraits").glob("aligned_1024_*.jpg"))
+    if not weights.is_dir() or not portraits:
+        pytest.skip("../shared/data/face_landmark_68 or ../shared/data/portraits is not on this machine")
+    landmarker = load_face_api(weights)
+    for path in portraits:
+        image = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 127.5 - 1
+        points, mirrored = landmarker(image), landmarker(image.flip(-1))
+        assert (mirrored - mirror_landmarks(points, image.shape[-1])).norm(dim=-1).max() < 0.5
+
+
 def test_gradients_reach_the_pixels(tmp_path):
     write_random(tmp_path)
     landmarker = load_landmark_detector(tmp_path)
@@ -163,6 +187,50 @@ def test_a_manifest_of_another_network_is_refused(tmp_path):
     (tmp_path / MANIFEST).write_text(json.dumps(groups))
     (tmp_path / SHARD).write_bytes(content[: -removed["shape"][0]])
     with pytest.raises(InputError, match="does not match"):
+        load_face_api(tmp_path)
+
+
+def with_entry(groups: list, **changes: object) -> None:
+    groups[0]["weights"][0] |= changes
+
+
+MANIFESTS: dict[str, Callable[[list], object]] = {
+    "no group": list.clear,
+    "no tensor": lambda groups: groups[0].update(weights=[]),
+    "no shard": lambda groups: groups[0].update(paths=[]),
+    "nothing at all": lambda groups: groups[0].update(paths=[], weights=[]),
+    "no size": lambda groups: with_entry(groups, shape=[]),
+    "a size of zero": lambda groups: with_entry(groups, shape=[0, 3, 3, 32]),
+    "negative sizes": lambda groups: with_entry(groups, shape=[-3, -3, 3, 32]),
+    "too large": lambda groups: with_entry(groups, shape=[2**62, 2**62]),
+    "a fraction": lambda groups: with_entry(groups, shape=[3.5, 3, 3, 32]),
+    "another rank": lambda groups: with_entry(groups, shape=[9, 3, 32]),
+    "a bare name": lambda groups: with_entry(groups, name="filters"),
+    "another name": lambda groups: with_entry(groups, name="dense0/conv0/gamma"),
+    "a path of numbers": lambda groups: groups[0].update(paths=[1]),
+    "a path out of the folder": lambda groups: groups[0].update(paths=[f"../shards/{SHARD}"]),
+    "an absolute path": lambda groups: groups[0].update(paths=["/etc/hostname"]),
+    "a long path": lambda groups: groups[0].update(paths=["x" * 5000]),
+    "a huge scale": lambda groups: with_entry(groups, quantization={"dtype": "uint8", "scale": 10**400, "min": 0}),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_malformed_manifests_are_refused(tmp_path, name):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    write_random(folder)
+    groups = json.loads((folder / MANIFEST).read_text())
+    MANIFESTS[name](groups)
+    (folder / MANIFEST).write_text(json.dumps(groups))
+    with pytest.raises(InputError):
+        load_face_api(folder)
+
+
+def test_deeply_nested_manifests_are_refused(tmp_path):
+    write_random(tmp_path)
+    (tmp_path / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(InputError, match="manifest"):
         load_face_api(tmp_path)
 
 

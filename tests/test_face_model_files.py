@@ -4,8 +4,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
 import cli
@@ -13,11 +15,13 @@ from datamodules.latent_pairs import LatentPairDataModule
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.face_scene import FaceScene
 from models.morphable import MorphableModel, ParameterSizes
+from models.morphable.coefficients import load_coefficients
 from models.morphable.correspondence import Correspondence, find_landmarks
 from models.morphable.ict import LANDMARK_INDICES, PARTS
 from models.morphable.loading import load_face_model, save_face_model
-from models.morphable.obj import read_obj
+from models.morphable.obj import read_obj, read_vertices
 from models.morphable.procedural import procedural_model
+from models.weights import describe_weights
 from renderers.errors import InputError
 from tests.face_model_files import (
     BFM_TOOLS,
@@ -81,6 +85,10 @@ def with_nan(name: str) -> dict[str, np.ndarray]:
 
 BAD_MAT: dict[str, tuple[Callable[[], dict[str, np.ndarray]], str]] = {
     "0-based triangles": (lambda: shifted("tri", -1), "1-based tri .* 0-based where this layout counts from 1"),
+    "triangles beyond the last vertex": (
+        lambda: shifted("tri", 1),
+        "1-based tri in .*; take mesh and indices from one model",
+    ),
     "0-based keypoints": (lambda: shifted("keypoints", -1), "1-based keypoints .* 0-based where this layout"),
     "0-based point_buf": (lambda: shifted("point_buf", -1), "1-based point_buf .* 0-based where this layout"),
     "triangles of another mesh": (lambda: shifted("tri", 100), "take mesh and indices from one model"),
@@ -102,6 +110,12 @@ BAD_MAT: dict[str, tuple[Callable[[], dict[str, np.ndarray]], str]] = {
     "text": (lambda: {"idBase": np.array(["a", "b"])}, "real numbers in idBase"),
     "skin of another mesh": (lambda: {"skinmask": np.ones((1, 3))}, "skinmask of"),
     "broken mean": (lambda: {"meanshape": np.ones((1, 7))}, "3 numbers per vertex"),
+    "micrometres": (lambda: {"meanshape": mat_content()["meanshape"] * 1e5}, "about 2 decimetres"),
+    "metres": (lambda: {"meanshape": mat_content()["meanshape"] / 10}, "scale it to decimetres"),
+    "x, y and z apart": (lambda: {"meanshape": mat_content()["meanshape"].reshape(-1, 3).T}, "3 numbers per vertex"),
+    "colour channels apart": (lambda: {"meantex": mat_content()["meantex"].reshape(-1, 3).T}, "in a row or as"),
+    "equal keypoints": (lambda: {"keypoints": np.full((1, 68), 7)}, "vertices of their own .* 1 different"),
+    "no skin": (lambda: {"skinmask": np.zeros((1, mat_content()["meanshape"].size // 3))}, "the skin in skinmask"),
     "nothing": (lambda: {"meanshape": np.zeros((0, 0))}, "an empty array"),
 }
 
@@ -112,6 +126,12 @@ def test_bad_public_tools_files_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_face_model(write_mat(tmp_path / "bad.mat", **changes()))
     assert "\n" not in str(caught.value) and "bad.mat" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (1, -1), (-1, 1), (-1, 3)])
+def test_means_in_a_row_or_by_vertex_are_the_same_model(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    changes = {name: mat_content()[name].reshape(shape) for name in ("meanshape", "meantex")}
+    same(load_face_model(write_mat(tmp_path / "other.mat", **changes)), load_face_model(BFM_TOOLS))
 
 
 @pytest.mark.parametrize("key", MAT_KEYS)
@@ -205,14 +225,44 @@ def test_bad_basel_h5_files_are_refused(tmp_path: Path, name: str) -> None:
         load_face_model(path, landmarks=write_landmarks(tmp_path / "landmarks.txt"))
 
 
+def test_files_that_claim_far_more_than_they_store_are_refused(tmp_path: Path) -> None:
+    path = write_h5(tmp_path / "claim.h5", shape__model__pcaBasis=None)
+    with h5py.File(path, "a") as file:
+        file.create_dataset(
+            "shape/model/pcaBasis", shape=(1452, 2**30), dtype="f4", chunks=(1452, 8), compression="gzip"
+        )
+    with pytest.raises(InputError, match="of about the size of .* they claim"):
+        load_face_model(path)
+    zeros = {**ict_content(), "expression": np.zeros((64, 26719, 3), np.float64), "identity": np.zeros((64, 26719, 3))}
+    np.savez_compressed(tmp_path / "claim.npz", **{name: np.zeros_like(v) for name, v in zeros.items()})
+    with pytest.raises(InputError, match="of about the size of .* they claim"):
+        load_face_model(tmp_path / "claim.npz")
+    scipy.io.savemat(tmp_path / "claim.mat", {"coeff": np.zeros((20_000, 257))}, do_compression=True)
+    with pytest.raises(InputError, match="of about the size of .* they claim"):
+        load_coefficients(tmp_path / "claim.mat")
+
+
+def test_the_scene_takes_a_density_of_the_shipped_face_model_alone() -> None:
+    with pytest.raises(InputError, match="leave one out"):
+        FaceScene(face_model=str(BFM_TOOLS), density="fine")
+    assert FaceScene().load_face_model().vertex_count == procedural_model("coarse").vertex_count
+    assert FaceScene(density="medium").load_face_model().vertex_count == procedural_model("medium").vertex_count
+
+
 def test_landmark_lists(tmp_path: Path) -> None:
     np.save(tmp_path / "list.npy", np.arange(68))
     model = load_face_model(BFM_TOOLS, landmarks=tmp_path / "list.npy")
     assert model.landmark_indices.tolist() == list(range(68))
-    bad = {"few.txt": "1 2 3", "words.txt": "nose chin", "far.txt": " ".join(map(str, range(450, 518))), "cut.npy": "x"}
+    bad = {"same.txt": " ".join(["7"] * 68)}
+    bad |= {
+        "few.txt": "1 2 3",
+        "words.txt": "nose chin",
+        "far.txt": " ".join(map(str, range(450, 518))),
+        "cut.npy": "x",
+    }
     for name, text in bad.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(InputError, match="landmarks|68 vertex numbers"):
+        with pytest.raises(InputError, match="landmarks|68 vertex numbers|vertices of their own"):
             load_face_model(BFM_TOOLS, landmarks=tmp_path / name)
 
 
@@ -274,6 +324,7 @@ BAD_ICT: dict[str, tuple[Callable[[], dict[str, np.ndarray | None]], str]] = {
     "pickled names": (lambda: {"expr_names": np.array(["one", None], dtype=object)}, "damaged or another format"),
     "texture": (lambda: {"tri_uv": ict_content()["tri_uv"][:5]}, "tri_uv of the shape of tri"),
     "NaN": (lambda: {"mean": np.full((26719, 3), np.nan)}, "finite mean"),
+    "millimetres": (lambda: {"mean": ict_content()["mean"] * 10}, "scale it to centimetres"),
 }
 
 
@@ -297,12 +348,16 @@ def test_obj_files(tmp_path: Path) -> None:
         (square + "f 0 1 2\n", "faces of numbers"),
         (square + "f 1 2 5\n", "4 vertices"),
         (square + "f 1 2 x\n", "faces of numbers"),
+        (square + "f 1 2 99999999999999999999\n", "faces of numbers"),
+        (square + "f 1 2 -99999999999999999999\n", "faces of numbers"),
         ("v 0 0\nf 1 1 1\n", "3 numbers|3 finite numbers"),
         ("v 0 0 nan\nf 1 1 1\n", "finite"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             read_obj(path)
+    path.write_text("v\t0 0 0\n  v 1  0 0\nv 1 1 0\n\nf\t1 2\t3\n")
+    assert read_obj(path).faces.tolist() == [[0, 1, 2]] and len(read_vertices(path)) == 3
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="plain text"):
         read_obj(path)
@@ -331,6 +386,9 @@ def test_converted_models_open_as_they_were(tmp_path: Path, packed: Path, capsys
     cli.main(["convert-face-model", str(packed), str(tmp_path / "ict.safetensors")])
     assert "3 identity, 2 expression and 80 reflectance components" in capsys.readouterr().out
     same(load_face_model(packed, sizes=None), load_face_model(tmp_path / "ict.safetensors", sizes=None))
+    # Converted again, it still says what it came from, and so whose licence binds it.
+    cli.main(["convert-face-model", str(tmp_path / "ict.safetensors"), str(tmp_path / "again.safetensors")])
+    assert describe_weights(tmp_path / "again.safetensors").config["source"] == packed.name
     save_face_model(tmp_path / "bfm.safetensors", load_face_model(BFM_TOOLS), "made up")
     same(load_face_model(BFM_TOOLS), load_face_model(tmp_path / "bfm.safetensors"))
     same(procedural_model("coarse"), load_face_model("procedural:coarse"))

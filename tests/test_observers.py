@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.morphable.parameters import FaceParameters, ParameterSizes
 from models.observers import (
@@ -28,6 +30,7 @@ from models.observers.cropping import (
     square_around,
 )
 from models.observers.judge import correlation
+from models.weights import asset_path
 from renderers.errors import InputError
 
 
@@ -212,8 +215,32 @@ def test_embedders_have_one_interface():
     network = IdentityNet(embedding_dim=16, base_width=4).eval()
     assert isinstance(network, FaceEmbedder) and issubclass(FacenetIdentity, FaceEmbedder)
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    by_boxes = network(images, central_boxes(images, network.crop))
-    torch.testing.assert_close(by_boxes, network(images))
+    # A face box is enlarged to what the network is trained to see: its width and its height by fractions of their own.
+    left, top, right, bottom = central_boxes(images, network.crop).unbind(dim=-1)
+    inset_x, inset_y = (right - left) * (1 - 1 / 1.32) / 2, (bottom - top) * (1 - 1 / 1.10) / 2
+    boxes = torch.stack([left + inset_x, top + inset_y, right - inset_x, bottom - inset_y], dim=-1)
+    torch.testing.assert_close(network(images, boxes), network(images))
+
+
+def test_identity_by_face_boxes_is_that_of_the_whole_portrait(shared):
+    from facenet_pytorch import MTCNN
+
+    network, detector = load_face_embedder(asset_path("demo_identity.safetensors")), MTCNN(keep_all=False)
+    for path in sorted((shared / "data" / "portraits").glob("aligned_1024_*.jpg")):
+        picture = Image.open(path).convert("RGB").resize((512, 512), Image.Resampling.LANCZOS)
+        boxes, _ = detector.detect(picture)
+        image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+        box = torch.from_numpy(np.asarray(boxes[:1]).astype(np.float32))
+        assert (network(image) * network(image, box)).sum() > 0.9
+
+
+def test_a_crop_is_refused_where_the_network_has_its_own(tmp_path):
+    save_observer(tmp_path / "landmarks.safetensors", LandmarkNet(working_size=32, widths=(4, 8, 8), blocks=(1, 1)))
+    save_observer(tmp_path / "identity.safetensors", IdentityNet(embedding_dim=8, base_width=4, working_size=32))
+    with pytest.raises(InputError, match="expected no crop"):
+        load_landmark_detector(tmp_path / "landmarks.safetensors", crop=(0.0, 0.0, 1.0, 1.0))
+    with pytest.raises(InputError, match="expected no crop"):
+        load_face_embedder(tmp_path / "identity.safetensors", crop=(0.0, 0.0, 1.0, 1.0))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -234,9 +234,10 @@ def test_the_download_is_torchvisions(monkeypatch, state):
     assert loss.name == "VGG-16 (torchvision's ImageNet weights)"
 
 
-def test_shipped_networks_are_named_as_such():
-    with pytest.warns(UserWarning, match="not VGG-16"):
-        loss = perceptual_loss("observers")
+def test_shipped_networks_are_named_as_such(caplog):
+    loss = perceptual_loss("observers")
+    (record,) = caplog.records
+    assert "not VGG-16" in record.getMessage() and record.levelname == "WARNING"
     assert "not VGG-16" in loss.name and "observer features" in loss.name
     assert (loss(pictures(2, 64, 1), pictures(2, 64, 2)) > 0).all()
     with pytest.raises(InputError, match="no layers"):

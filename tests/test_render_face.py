@@ -12,7 +12,7 @@ from models.morphable import ParameterSizes
 from models.morphable.coefficients import load_coefficients
 from renderers.errors import InputError
 from tests.conftest import ROOT
-from tests.face_model_files import BFM_TOOLS
+from tests.face_model_files import BFM_TOOLS, mat_content, write_mat
 
 REFERENCE = ROOT / "tests" / "data" / "bfm_tools_render_224px.npz"
 PARTS = {"id": 80, "exp": 64, "tex": 80, "angle": 3, "gamma": 27, "trans": 3}
@@ -105,6 +105,16 @@ def test_bad_coefficients_are_refused(tmp_path: Path) -> None:
     refuse("rows.mat", "as many rows")
     scipy.io.savemat(tmp_path / "width.mat", {**good, "id": np.zeros((2, 79))})
     refuse("width.mat", "id of width 80")
+    # As many numbers as fit, in another order.
+    for name, part, array in (
+        ("long.mat", "id", np.zeros((1, 160))),
+        ("turned.mat", "id", np.zeros((80, 2))),
+        ("turned_exp.mat", "exp", np.zeros((64, 2))),
+        ("deep.mat", "exp", np.zeros((2, 8, 8))),
+        ("channels_last.mat", "gamma", np.zeros((2, 9, 3))),
+    ):
+        scipy.io.savemat(tmp_path / name, {**good, part: array})
+        refuse(name, f"{part} of width .*a row per face")
     np.save(tmp_path / "small.npy", np.zeros((1, 39)))
     assert load_coefficients(tmp_path / "small.npy", ParameterSizes(3, 2, 1)).shape == (1, 39)
 
@@ -113,6 +123,7 @@ def test_bad_coefficients_are_refused(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--image-size", "0"], "image size of at least 1"),
+        (["--image-size", "4097"], "at most 4096"),
         (["--image-size", "x"], "image_size"),
         (["--region", "tail"], "expected a region among face, skin, got 'tail'"),
         (["--focal-length", "-1"], "positive camera focal_length"),
@@ -130,6 +141,16 @@ def test_bad_options_end_in_one_line(
     (line,) = capfd.readouterr().err.splitlines()
     assert message in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_region_without_faces_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    skin = np.zeros((1, mat_content()["meanshape"].size // 3))
+    skin[0, 0] = 1
+    path = write_mat(tmp_path / "dot.mat", skinmask=skin)
+    np.save(tmp_path / "c.npy", np.zeros(257))
+    with pytest.raises(SystemExit):
+        draw(tmp_path, tmp_path / "c.npy", "--face-model", str(path), "--region", "skin")
+    assert "'skin' of" in capfd.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_the_output_must_be_a_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,11 @@ from datamodules.portraits.corpus import (
     shard_path,
 )
 from datamodules.synthetic_portraits import (
-    MIRRORED_LANDMARKS,
     PortraitDataset,
     SyntheticPortraitDataModule,
     mirror_landmarks,
 )
+from models.landmark_order import MIRRORED_LANDMARKS
 from renderers.errors import InputError
 
 SPEC = CorpusSpec(

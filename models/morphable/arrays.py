@@ -11,17 +11,29 @@ from torch import Tensor
 
 from models.morphable.model import MorphableModel
 from models.morphable.parameters import ParameterSizes
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 _LOG = logging.getLogger(__name__)
 
 # iBUG numbering, which every 68-point tool shares.
 LANDMARKS = 68
+# Chosen by us: bases compress to a third or a tenth, masks and small files to less.
+_UNPACKED, _UNPACKED_AT_LEAST = 32, 2**24
+# Those of the inner lip are eight; where the mouth of a mesh is closed they may be those of the outer lip.
+_DISTINCT_LANDMARKS = LANDMARKS - 8
 
 
-def reason_of(error: Exception) -> str:
-    """The first line of what a library says of a damaged file, for an `InputError`."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+def check_claim(claimed: int, stored: int, source: str | Path) -> None:
+    """Refuse a file whose arrays would unpack to far more than it stores, before memory is taken for them; both in bytes.
+
+    Raises:
+        InputError: beyond what face models compress to.
+    """
+    if claimed > _UNPACKED * stored + _UNPACKED_AT_LEAST:
+        raise InputError(
+            f"expected arrays of about the size of {source} ({stored:,} bytes stored), they claim {claimed:,} bytes; "
+            "fetch the file again"
+        )
 
 
 def numbers(array: object, name: str, source: str | Path) -> NDArray[np.float32]:
@@ -43,11 +55,13 @@ def numbers(array: object, name: str, source: str | Path) -> NDArray[np.float32]
 
 
 def mean_of_points(array: object, name: str, source: str | Path) -> Float[Tensor, "vertices 3"]:
-    """A mean shape or mean colour, stored as 3V numbers in any arrangement that keeps x, y, z of a vertex together."""
+    """A mean shape or mean colour, stored as (3V,), (1, 3V), (3V, 1) or (V, 3): x, y, z of a vertex together."""
     values = numbers(array, name, source)
-    if values.size % 3:
+    flat = values.ndim == 1 or (values.ndim == 2 and 1 in values.shape)
+    if values.size % 3 or not (flat or (values.ndim == 2 and values.shape[1] == 3)):
         raise InputError(
-            f"expected 3 numbers per vertex in {name} of {source}, got {values.size}; write the file again"
+            f"expected 3 numbers per vertex in {name} of {source}, in a row or as (vertices, 3), got {values.shape}; "
+            "write the file again"
         )
     return torch.from_numpy(values.reshape(-1, 3).copy())
 
@@ -65,6 +79,38 @@ def basis_of_points(array: object, name: str, source: str | Path, count: int) ->
             f"got {values.shape}; take all parts from one model"
         )
     return torch.from_numpy(values.reshape(count, 3, -1).copy())
+
+
+def check_size(shape: Float[Tensor, "vertices 3"], source: str | Path, unit: str, per_decimetre: float) -> None:
+    """Refuse a mean shape (decimetres) that no face or head has; `unit`, of which a decimetre has `per_decimetre`, is the file's.
+
+    Raises:
+        InputError: for a face that is too small or too large, as one in another unit is.
+    """
+    height = float(shape[:, 1].max() - shape[:, 1].min())
+    # A cropped face is about 1.5 to 2 decimetres high, a head with neck and shoulders about 4.
+    if not 0.5 < height < 10:
+        raise InputError(
+            f"expected a face of about {2 * per_decimetre:g} {unit} in {source}, got {height * per_decimetre:.3g} high; "
+            f"scale it to {unit}"
+        )
+
+
+def landmark_vertices(array: object, name: str, source: str | Path, count: int, first: int) -> Int[Tensor, "68"]:
+    """The 68 landmark vertices of a mesh of `count` vertices, 0-based.
+
+    Raises:
+        InputError: as `zero_based`, and for another number of them or many that are the same vertex.
+    """
+    values = np.asarray(array).ravel()
+    if len(values) != LANDMARKS:
+        raise InputError(f"expected {LANDMARKS} {name} in {source}, got {len(values)}; write the list again")
+    indices = zero_based(values, name, source, count, first)
+    if (distinct := len(indices.unique())) < _DISTINCT_LANDMARKS:
+        raise InputError(
+            f"expected {LANDMARKS} {name} at vertices of their own in {source}, got {distinct} different ones; write the list again"
+        )
+    return indices
 
 
 def zero_based(array: object, name: str, source: str | Path, count: int, first: int) -> Int[Tensor, "*shape"]:
@@ -126,17 +172,15 @@ def read_landmarks(path: Path, count: int) -> Int[Tensor, "68"]:
     """
     try:
         if path.suffix.lower() == ".npy":
-            indices = np.load(path, allow_pickle=False).ravel()
+            values = np.load(path, allow_pickle=False)
         else:
-            indices = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.int64)
+            values = np.array(path.read_text(encoding="utf-8").replace(",", " ").split(), dtype=np.int64)
     # NumPy parses a header as Python text, so damaged ones raise what a tokenizer, parser or allocation may.
     except Exception as error:
         raise InputError(
             f"expected a list of {LANDMARKS} vertex numbers in {path}, got something else ({reason_of(error)}); write it again"
         ) from error
-    if len(indices) != LANDMARKS:
-        raise InputError(f"expected a list of {LANDMARKS} vertex numbers in {path}, got {len(indices)}; write it again")
-    return zero_based(indices, "landmarks", path, count, first=0)
+    return landmark_vertices(values, "landmarks", path, count, first=0)
 
 
 def with_sizes(model: MorphableModel, sizes: ParameterSizes, source: str | Path) -> MorphableModel:

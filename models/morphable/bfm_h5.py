@@ -6,14 +6,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from models.morphable.arrays import basis_of_points, mean_of_points, numbers, read_landmarks, reason_of, triangles
+from models.morphable.arrays import (
+    basis_of_points,
+    check_claim,
+    check_size,
+    mean_of_points,
+    numbers,
+    read_landmarks,
+    triangles,
+)
 from models.morphable.correspondence import Correspondence, find_landmarks
 from models.morphable.model import MorphableModel
 from models.morphable.unwrap import cylindrical_uv
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ def load_bfm_h5(path: Path, landmarks: Path | None = None) -> MorphableModel:
     white = _EIGHT_BITS if float(albedo.max()) > 2 else 1.0
     faces = triangles(content[_CELLS], _CELLS, path, count, first=0, transposed=True)
     shape = (mean - mean.mean(dim=0)) / MILLIMETRES_PER_UNIT
-    _check_size(shape, path)
+    check_size(shape, path, "millimetres", MILLIMETRES_PER_UNIT)
     if landmarks is None:
         _LOG.warning(
             "%s: its 68 landmarks are found by fitting the shipped face to its mean shape; give a list for exact ones",
@@ -88,15 +94,6 @@ def load_bfm_h5(path: Path, landmarks: Path | None = None) -> MorphableModel:
     )
 
 
-def _check_size(shape: Float[Tensor, "vertices 3"], path: Path) -> None:
-    height = float(shape[:, 1].max() - shape[:, 1].min())
-    # A cropped face is about 1.5 to 2 decimetres high, a head with neck and shoulders about 4.
-    if not 0.5 < height < 10:
-        raise InputError(
-            f"expected a face of about 200 millimetres in {path}, got {height * MILLIMETRES_PER_UNIT:.3g} high; scale it to millimetres"
-        )
-
-
 def _read(path: Path) -> dict[str, np.ndarray]:
     wanted = [f"{group}/model/{part}" for group in _GROUPS for part in _PARTS] + [_CELLS]
     try:
@@ -106,6 +103,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 raise InputError(
                     f"expected a Basel model of 2017 or 2019 in {path}, it lacks {', '.join(missing)}; name the model's .h5 file"
                 )
+            check_claim(
+                sum(file[name].nbytes for name in wanted),
+                sum(file[name].id.get_storage_size() for name in wanted),
+                path,
+            )
             return {name: np.asarray(file[name][()]) for name in wanted}
     except InputError:
         raise

@@ -1,6 +1,7 @@
 """The Basel face model of 2009 as the public BFM tools keep it: `BFM_model_front.mat` (Deep3DFaceRecon, Deng et al. 2019)."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +10,31 @@ import torch
 from torch import Tensor
 
 from models.morphable.arrays import (
-    LANDMARKS,
     basis_of_points,
+    check_claim,
+    check_size,
+    landmark_vertices,
     mean_of_points,
     numbers,
-    reason_of,
     triangles,
     zero_based,
 )
 from models.morphable.model import MorphableModel
 from models.morphable.unwrap import cylindrical_uv
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 _LOG = logging.getLogger(__name__)
 
 _KEYS = ("meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "point_buf", "keypoints", "skinmask")
 # What the model is called where it comes from, before the public tools' preparation.
 _UNPREPARED = ("shapeMU", "shapePC")
+# Bytes of an element of a variable by its class, and of a cell or struct.
+_BYTES = {
+    **dict.fromkeys(("int8", "uint8", "logical"), 1),
+    **dict.fromkeys(("int16", "uint16", "char"), 2),
+    **dict.fromkeys(("int32", "uint32", "single"), 4),
+}
+_POINTER = 8
 # Colours of the file are 8-bit values.
 _WHITE = 255.0
 
@@ -37,11 +46,17 @@ def read_mat(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.n
         InputError: for a file that is no MATLAB file up to version 7.2, or is damaged.
     """
     try:
+        listed = [(shape, kind) for name, shape, kind in scipy.io.whosmat(path) if names is None or name in names]
+        # Sparse ones take the memory of what they store.
+        claimed = sum(math.prod(shape) * _BYTES.get(kind, _POINTER) for shape, kind in listed if kind != "sparse")
+        check_claim(claimed, path.stat().st_size, path)
         content = scipy.io.loadmat(path, variable_names=names)
     except NotImplementedError as error:
         raise InputError(
             f"expected a MATLAB file up to version 7.2, {path} is of version 7.3; save it again with '-v7'"
         ) from error
+    except InputError:
+        raise
     # Damaged bytes surface in SciPy's reader as whatever they first run into: zlib, struct, index, memory or type errors.
     except Exception as error:
         raise InputError(
@@ -59,7 +74,7 @@ def load_bfm_tools(path: Path) -> MorphableModel:
 
     Raises:
         InputError: for another format, missing entries, parts of different meshes, indices out of range or counted from 0,
-            values that are not finite.
+            values that are not finite, another unit, keypoints at one vertex, no skin.
     """
     content = read_mat(path)
     missing = [name for name in _KEYS if name not in content]
@@ -75,6 +90,7 @@ def load_bfm_tools(path: Path) -> MorphableModel:
 
     mean = mean_of_points(content["meanshape"], "meanshape", path)
     count = len(mean)
+    check_size(mean, path, "decimetres", 1.0)
     albedo = mean_of_points(content["meantex"], "meantex", path)
     if len(albedo) != count:
         raise InputError(
@@ -86,16 +102,14 @@ def load_bfm_tools(path: Path) -> MorphableModel:
         )
     faces = triangles(content["tri"], "tri", path, count, first=1)
     _check_neighbours(content["point_buf"], faces, count, path)
-    landmarks = zero_based(content["keypoints"].ravel(), "keypoints", path, count, first=1)
-    if len(landmarks) != LANDMARKS:
-        raise InputError(
-            f"expected {LANDMARKS} keypoints in {path}, got {len(landmarks)}; prepare it with the public tools"
-        )
+    landmarks = landmark_vertices(content["keypoints"], "keypoints", path, count, first=1)
     skin = numbers(content["skinmask"], "skinmask", path).ravel()
     if len(skin) != count:
         raise InputError(
             f"expected skinmask of {count} vertices in {path}, got {len(skin)}; take all parts from one model"
         )
+    if not (skin > 0.5).any():
+        raise InputError(f"expected ones for the skin in skinmask of {path}, got none; write the file again")
     expression = basis_of_points(content["exBase"], "exBase", path, count)
     return MorphableModel(
         mean_shape=mean - mean.mean(dim=0),

@@ -7,14 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.morphable.arrays import numbers, reason_of
+from models.morphable.arrays import numbers
 from models.morphable.bfm_tools import read_mat
 from models.morphable.parameters import ParameterSizes
 from models.weights import locate
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 # Names of Deep3DFaceRecon's PyTorch version (Deng et al. 2019), in the order of the vector.
 _MAT_KEYS = ("id", "exp", "tex", "angle", "gamma", "trans")
+# gamma as some tools store it: bands of each colour.
+_GAMMA_CHANNELS = (3, 9)
 # Name of the whole vector in its TensorFlow version.
 _MAT_VECTOR = "coeff"
 
@@ -71,12 +73,14 @@ def _read_mat(path: Path, sizes: ParameterSizes) -> np.ndarray:
     parts = []
     for name, width in zip(_MAT_KEYS, sizes.widths, strict=True):
         part = numbers(content[name], name, path)
-        if part.size % width:
+        if name == "gamma" and part.ndim == 3 and part.shape[1:] == _GAMMA_CHANNELS:
+            part = part.reshape(len(part), -1)
+        if part.ndim != 2 or part.shape[1] != width:
             raise InputError(
-                f"expected {name} of width {width} in {path}, got {part.shape}; take that of a face model of these sizes"
+                f"expected {name} of width {width}, a row per face, in {path}, got {part.shape}; take that of a face model of "
+                "these sizes"
             )
-        # gamma may be stored as (N, 3, 9).
-        parts.append(part.reshape(-1, width))
+        parts.append(part)
     if len({len(part) for part in parts}) > 1:
         raise InputError(
             f"expected as many rows of each part in {path}, got {[len(part) for part in parts]}; write it again"

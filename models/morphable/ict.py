@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from models.morphable.arrays import numbers, reason_of, triangles, zero_based
+from models.morphable.arrays import check_claim, check_size, numbers, triangles, zero_based
 from models.morphable.correspondence import Correspondence
 from models.morphable.model import MorphableModel
 from models.morphable.obj import read_obj, read_vertices
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -139,6 +139,8 @@ def load_ict_packed(path: Path) -> MorphableModel:
                 raise InputError(
                     f"expected {', '.join(_PACKED)} in {path}, it lacks {', '.join(missing)}; pack ICT-FaceKit's meshes again"
                 )
+            entries = [file.zip.getinfo(name if name in file.zip.namelist() else f"{name}.npy") for name in _PACKED]
+            check_claim(sum(e.file_size for e in entries), sum(e.compress_size for e in entries), path)
             content = {name: file[name] for name in _PACKED}
     except InputError:
         raise
@@ -159,7 +161,9 @@ def load_ict_packed(path: Path) -> MorphableModel:
         bases[name] = torch.from_numpy(basis).permute(1, 2, 0).contiguous()
     # NumPy gives an array whose header is damaged as its bytes.
     if not isinstance(content["expr_names"], np.ndarray):
-        raise InputError(f"expected names in expr_names of {path}, it holds other bytes; pack ICT-FaceKit's meshes again")
+        raise InputError(
+            f"expected names in expr_names of {path}, it holds other bytes; pack ICT-FaceKit's meshes again"
+        )
     names = tuple(str(name) for name in content["expr_names"].ravel())
     uv = numbers(content["uv"], "uv", path)
     faces = triangles(content["tri"], "tri", path, len(mean), first=0)
@@ -184,6 +188,7 @@ def _assemble(arrays: IctArrays, source: Path) -> MorphableModel:
         )
     landmarks = torch.tensor(LANDMARK_INDICES)
     shape = arrays.mean / CENTIMETRES_PER_UNIT
+    check_size(shape, source, "centimetres", CENTIMETRES_PER_UNIT)
     places = Correspondence.between(shape, landmarks)
     shipped = places.source
     shape = shape - shape[landmarks].mean(dim=0) + shipped.mean_shape[shipped.landmark_indices].mean(dim=0)

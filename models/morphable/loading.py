@@ -10,7 +10,7 @@ from models.morphable.ict import load_ict_folder, load_ict_packed
 from models.morphable.model import MorphableModel
 from models.morphable.parameters import ParameterSizes
 from models.morphable.procedural import Density, procedural_model
-from models.weights import build_from, load_weights, locate, save_weights
+from models.weights import build_from, describe_weights, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 KIND = "face-model"
@@ -35,6 +35,16 @@ def load_face_model(
     """
     model = _open(path, None if landmarks is None else Path(landmarks))
     return model if sizes is None else with_sizes(model, sizes, path)
+
+
+def source_of(path: str | Path) -> str:
+    """What a face model came from: the name of its file or folder, or what a file of ours says that it was written from."""
+    if str(path).partition(":")[0] == SHIPPED:
+        return str(path)
+    found = locate(path)
+    if found.suffix.lower() != ".safetensors" or found.is_dir():
+        return found.name
+    return str(describe_weights(found).config.get("source", found.name))
 
 
 def save_face_model(path: str | Path, model: MorphableModel, source: str) -> Path:

@@ -8,6 +8,9 @@ from jaxtyping import Float32, Int64
 
 from renderers.errors import InputError
 
+# What 32 bits hold: indices of any mesh that fits into memory.
+_LARGEST_INDEX = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class ObjMesh:
@@ -32,7 +35,8 @@ def read_vertices(path: Path) -> Float32[np.ndarray, "vertices 3"]:
     Raises:
         InputError: for a file that is no OBJ file, or has none or damaged ones.
     """
-    return _columns([line.split()[1:4] for line in _lines(path) if line.startswith("v ")], 3, "vertices", path)
+    rows = (line.split() for line in _lines(path))
+    return _columns([words[1:4] for words in rows if words and words[0] == "v"], 3, "vertices", path)
 
 
 def read_obj(path: Path) -> ObjMesh:
@@ -43,14 +47,14 @@ def read_obj(path: Path) -> ObjMesh:
     """
     vertices, texture, faces, texture_faces = [], [], [], []
     for line in _lines(path):
-        kind, _, rest = line.partition(" ")
+        kind, *words = line.split() or [""]
         if kind == "v":
-            vertices.append(rest.split()[:3])
+            vertices.append(words[:3])
         elif kind == "vt":
-            texture.append(rest.split()[:2])
+            texture.append(words[:2])
         elif kind == "f":
             try:
-                corners = [_corner(word, len(vertices), len(texture)) for word in rest.split()]
+                corners = [_corner(word, len(vertices), len(texture)) for word in words]
             except ValueError as error:
                 raise InputError(
                     f"expected faces of numbers in {path}, got '{line[:60]}'; fetch the file again"
@@ -94,6 +98,8 @@ def _corner(word: str, vertices: int, texture: int) -> tuple[int, int]:
     numbers = [int(part) if part else 0 for part in (*parts, "")[:2]]
     if numbers[0] == 0:
         raise ValueError("vertices are counted from 1")
+    if max(map(abs, numbers)) > _LARGEST_INDEX:
+        raise ValueError("no mesh has as many vertices")
     return tuple(n - 1 if n >= 0 else n + count for n, count in zip(numbers, (vertices, texture), strict=True))  # type: ignore[return-value]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.observers.interfaces import FaceEmbedder
 from models.safe_pickle import read_pickle
 from models.weights import fill
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 # facenet-pytorch, examples/lfw_evaluate.ipynb: MTCNN's boxes are enlarged by 14 of the 160 px of the crop, whatever their shape.
 FACENET_MARGIN = 14 / (160 - 14)
@@ -32,7 +32,7 @@ class FacenetIdentity(FaceEmbedder):
     """
 
     embedding_dim = 512
-    margin = FACENET_MARGIN
+    margin = (FACENET_MARGIN, FACENET_MARGIN)
 
     def __init__(self, network: nn.Module, crop: Sequence[float] = FACENET_CROP) -> None:
         super().__init__(crop, FACENET_SIZE)
@@ -58,9 +58,8 @@ def load_facenet(source: str | Path, crop: Sequence[float] = FACENET_CROP) -> Fa
             state: object = InceptionResnetV1(pretrained=str(source)).state_dict()
         # Without a connection, with a broken file in its cache, or with one of another network: as many kinds of error.
         except Exception as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(
-                f"expected facenet-pytorch to download its weights {source}, it could not ({reason}); "
+                f"expected facenet-pytorch to download its weights {source}, it could not ({reason_of(error)}); "
                 "fetch the .pt file of its releases on another machine and give its path"
             ) from error
     else:

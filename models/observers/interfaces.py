@@ -114,11 +114,11 @@ class FaceEmbedder(nn.Module, ABC):
         embedding_dim: length of the vector.
         working_size: side in pixels that the face is resized to.
         crop: the part of an aligned portrait to look at, as fractions (left, top, right, bottom).
-        margin: what face boxes are enlarged by, as a fraction of their width and of their height.
+        margin: what face boxes are enlarged by, as fractions (of their width, of their height).
     """
 
     embedding_dim: int
-    margin: ClassVar[float] = 0.0
+    margin: ClassVar[tuple[float, float]]
 
     def __init__(self, crop: Sequence[float], working_size: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class FaceEmbedder(nn.Module, ABC):
         if boxes is None:
             boxes = central_boxes(images, self.crop)
         else:
-            half = (boxes[:, 2:] - boxes[:, :2]) * self.margin / 2
+            half = (boxes[:, 2:] - boxes[:, :2]) * boxes.new_tensor(self.margin) / 2
             boxes = boxes + torch.cat([-half, half], dim=-1)
         return crop_and_resize(images, boxes, self.working_size)
 

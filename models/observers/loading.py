@@ -10,6 +10,7 @@ from models.observers.interfaces import FaceEmbedder, LandmarkDetector, SavedNet
 from models.observers.judge import Judge
 from models.observers.landmarks import LandmarkNet
 from models.weights import build_from, fill, load_weights, locate, save_weights
+from renderers.errors import InputError
 
 Network = TypeVar("Network", bound=SavedNetwork)
 
@@ -34,7 +35,7 @@ def load_landmark_detector(source: str | Path, crop: Sequence[float] | None = No
             weights file of the face-alignment package (`2DFAN4-*.pth.tar`), or `face-alignment` for its own download.
         crop: for the latter two: where aligned portraits have the face, as fractions (left, top, right, bottom), in
             place of FFHQ's alignment.
-    Raises: `InputError` if the file is missing, broken or of another kind, or its package is not installed.
+    Raises: `InputError` if the file is missing, broken or of another kind, its package is not installed, or a crop comes with ours.
     """
     if str(source) == fan.FACE_ALIGNMENT:
         return fan.load_fan(fan.FACE_ALIGNMENT, crop or fan.DEFAULT_CROP)
@@ -43,6 +44,7 @@ def load_landmark_detector(source: str | Path, crop: Sequence[float] | None = No
         return face_api.load_face_api(found, crop or face_api.DEFAULT_CROP)
     if found.suffix in _TORCH_SUFFIXES:
         return fan.load_fan(found, crop or fan.DEFAULT_CROP)
+    _refuse_crop(crop, found)
     return _load(found, LandmarkNet)
 
 
@@ -54,13 +56,14 @@ def load_face_embedder(source: str | Path, crop: Sequence[float] | None = None) 
             `vggface2` or `casia-webface` for that package's own download.
         crop: for facenet alone: where aligned portraits have the face, as fractions (left, top, right, bottom), in place
             of FFHQ's alignment.
-    Raises: `InputError` if the file is missing, broken or of another kind, or the download fails.
+    Raises: `InputError` if the file is missing, broken or of another kind, the download fails, or a crop comes with ours.
     """
     if str(source) in facenet.FACENET_DOWNLOADS:
         return facenet.load_facenet(source, crop or facenet.FACENET_CROP)
     found = locate(source)
     if found.suffix in _TORCH_SUFFIXES:
         return facenet.load_facenet(found, crop or facenet.FACENET_CROP)
+    _refuse_crop(crop, found)
     return _load(found, IdentityNet)
 
 
@@ -70,6 +73,13 @@ def load_judge(path: str | Path) -> Judge:
     Raises: `InputError` if the file is missing, broken or of another kind.
     """
     return _load(locate(path), Judge)
+
+
+def _refuse_crop(crop: Sequence[float] | None, path: Path) -> None:
+    if crop is not None:
+        raise InputError(
+            f"expected no crop with {path}, a network of this project that says itself where it looks; leave it out"
+        )
 
 
 def _load(path: Path, network_type: type[Network]) -> Network:

@@ -1,6 +1,6 @@
 """The distance of pictures by their feature maps, and where the features come from."""
 
-import warnings
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,8 @@ from models.perceptual.features import FeatureExtractor, ObserverFeatures
 from models.perceptual.vgg16 import IMAGE2STYLEGAN_LAYERS, Vgg16Features, download_vgg16, read_vgg16
 from models.weights import asset_path
 from renderers.errors import InputError
+
+_LOG = logging.getLogger(__name__)
 
 # Added to squared lengths of feature vectors, which may be zero. Zhang et al. 2018 leave it open; small beside any of VGG's.
 _EPSILON = 1e-10
@@ -137,8 +139,8 @@ def _shipped_observers() -> ObserverFeatures:
     identity = load_face_embedder(asset_path("demo_identity.safetensors"))
     assert isinstance(landmarker, LandmarkNet) and isinstance(identity, IdentityNet)
     features = ObserverFeatures(landmarker, identity)
-    warnings.warn(
-        f"perceptual loss on {features.name}: figures do not compare with published ones; give a VGG-16 weights file for those",
-        stacklevel=3,
+    _LOG.warning(
+        "perceptual loss on %s: figures do not compare with published ones; give a VGG-16 weights file for those",
+        features.name,
     )
     return features

@@ -12,7 +12,7 @@ from models.observers.cropping import resize_square
 from models.perceptual.features import FeatureExtractor
 from models.safe_pickle import read_pickle
 from models.weights import fill
-from renderers.errors import InputError
+from renderers.errors import InputError, reason_of
 
 # Simonyan and Zisserman 2015, table 1, column D: channels of the convolutions of each block; blocks end in max pooling.
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -132,9 +132,8 @@ def download_vgg16() -> dict[str, Tensor]:
         state = VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True, weights_only=True)
     # Without a connection, or with a broken file in the cache: as many kinds of error.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"expected torchvision to download VGG-16, it could not ({reason}); fetch vgg16-397923af.pth on another machine "
+            f"expected torchvision to download VGG-16, it could not ({reason_of(error)}); fetch vgg16-397923af.pth on another machine "
             "and give its path, or choose 'observers' for the features of the shipped networks"
         ) from error
     return {name: value for name, value in state.items() if name.startswith("features.")}
