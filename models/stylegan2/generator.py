@@ -46,7 +46,10 @@ def check_architecture(channels: Sequence[int], blur_kernel: Sequence[float], co
         raise InputError(
             f"expected a symmetric blur kernel of even length up to {_MOST_TAPS}, got {taps[:_MOST_TAPS]}; the usual one is [1, 3, 3, 1]"
         )
-    if not all(is_number(tap) for tap in taps) or not bool(low_pass_kernel(taps).isfinite().all()):
+    with torch.device("cpu"):
+        # Networks are also built on the meta device, where no value can be looked at.
+        sound = all(is_number(tap) for tap in taps) and bool(low_pass_kernel(taps).isfinite().all())
+    if not sound:
         raise InputError(f"expected a blur kernel of finite numbers with a sum, got {taps}; the usual one is [1, 3, 3, 1]")
     if conv_clamp is not None and not (is_number(conv_clamp) and conv_clamp > 0):
         raise InputError(f"expected a positive number or null as conv_clamp, got {conv_clamp!r}; 256 is that of StyleGAN2-ADA")
