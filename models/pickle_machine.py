@@ -83,6 +83,7 @@ class PickleMachine:
         if target.class_name in self._known and not keywords:
             return self._known[target.class_name](*arguments)
         self._budget.copy(len(keywords or ()))
+        self._budget.container()
         return InertRecord(target.class_name, arguments, dict(keywords or {}))
 
     def _named(self, module: Any, name: Any) -> Any:
@@ -140,12 +141,15 @@ class PickleMachine:
         self._stack.append(self._memo[argument])
 
     def _empty_list(self, argument: None) -> None:
+        self._budget.container()
         self._stack.append([])
 
     def _empty_dict(self, argument: None) -> None:
+        self._budget.container()
         self._stack.append({})
 
     def _empty_set(self, argument: None) -> None:
+        self._budget.container()
         self._stack.append(set())
 
     def _list(self, argument: None) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 # A checkpoint's pickle has tens of thousands. An opcode of one byte may make an object of 200: this bounds both memory and time.
 MAX_OPCODES = 2_000_000
+# Empty sets and dictionaries cost one byte of file and over 200 of memory.
+MAX_CONTAINERS = 500_000
 # Tuples within tuples are hashed and compared without a memory of what was seen: a key of a few dozen levels could take forever.
 MAX_KEY_PARTS = 1_000
 MAX_KEY_BITS = 60
@@ -27,6 +29,7 @@ class Budget:
 
     def __init__(self, size: int) -> None:
         self._opcodes = MAX_OPCODES
+        self._containers = MAX_CONTAINERS
         self._copies = COPIES_PER_FILE_BYTE * size
         self._stored = size
         self._tensors = TENSOR_BYTES_AT_LEAST + TENSOR_BYTES_PER_FILE_BYTE * size
@@ -36,6 +39,12 @@ class Budget:
         self._opcodes -= 1
         if self._opcodes < 0:
             raise pickle.UnpicklingError(f"a pickle of more than {MAX_OPCODES} steps")
+
+    def container(self) -> None:
+        """Count one list, dictionary, set or record."""
+        self._containers -= 1
+        if self._containers < 0:
+            raise pickle.UnpicklingError(f"a pickle of more than {MAX_CONTAINERS} containers")
 
     def copy(self, elements: int) -> None:
         """Count elements or bytes that a call copies: honest pickles copy only what they have just listed."""

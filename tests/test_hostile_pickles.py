@@ -52,6 +52,7 @@ def test_hostile_files_run_nothing_and_stay_within_bounds(tmp_path):
     assert finished.returncode == 0, f"the reader died after {last}: {finished.stderr[-500:]}"
     assert reports.keys() == set(names.values())
     assert reports["plain"]["outcome"] == "read dict"
+    assert "containers" in reports["sets"]["outcome"]
     for name, report in reports.items():
         assert report["outcome"].startswith(("read", "refused")), f"{name}: {report['outcome']}"
         assert "\n" not in report["outcome"] and report["outcome"].isprintable(), f"{name}: {report['outcome']!r}"
