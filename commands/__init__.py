@@ -9,11 +9,14 @@ TRAINER_VERBS = {
 # Verb -> what it does. `commands/<verb>.py` holds the function of the same name, imported only when it is asked for.
 COMMANDS = {
     "align": "cut the faces of photos out, upright and of one size",
+    "calibrate": "measure how far each slider of a rig moves the picture, and the range it supports",
     "check": "look at a training run before it is started: files, shapes, licences, memory and time",
     "convert": "write a StyleGAN2 file in this project's format, or in rosinality's",
     "convert-face-model": "write a face model as one compact file that opens at once",
     "demo": "train and measure pose control on the shipped generator, and write a report",
+    "edit": "turn heads, change expressions, light and shape of generated portraits by trained rigs",
     "generate": "write pictures and codes of a generator by seed",
     "render-face": "draw faces from coefficients, in the public BFM tools' camera",
     "render-portraits": "draw synthetic portraits with their true parameters",
+    "report": "show runs side by side on one page: settings, metrics, figures, and what the paper claims",
 }

@@ -4,11 +4,13 @@ import argparse
 import difflib
 import importlib
 import inspect
+import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_origin
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
@@ -21,6 +23,8 @@ _NOISE = re.compile(
     r"Expected an? <class '(NoneType|list)'>$|Expected a path but |Not a valid subclass of |"
     r"Subclass types expect one of:|a class path \(str\)|a dict with|tip: )"
 )
+
+_SWITCH_VALUES = ("true", "false", "yes", "no")
 
 
 class OneLineErrors:
@@ -53,7 +57,14 @@ def run_command(verb: str, function: Callable[..., Any], args: list[str]) -> Non
         "--config", action=ActionConfigFile, help="YAML file with any of the options below; may be repeated"
     )
     parser.add_function_arguments(function, as_group=False, as_positional=positional)
-    parsed = parser.parse_args(_spelled(find_configs(args), function))
+    words = _spelled(find_configs(args), function)
+    listed = next(iter(inspect.signature(function).parameters)) if positional else None
+    if listed is not None and get_origin(inspect.signature(function).parameters[listed].annotation) is list:
+        words = _as_one_list(words)
+        for action in parser._actions:
+            if action.dest == listed:
+                action.metavar = f"{listed.upper()} ..."
+    parsed = parser.parse_args(words)
     with unwrapped_errors():
         options = parser.instantiate_classes(parsed).as_dict()
     options.pop("config")
@@ -61,20 +72,44 @@ def run_command(verb: str, function: Callable[..., Any], args: list[str]) -> Non
 
 
 def _spelled(args: list[str], function: Callable[..., Any]) -> list[str]:
-    """Options as jsonargparse reads them: with underscores for dashes, and a value also where a switch stands alone."""
+    """Options as jsonargparse reads them: with underscores for dashes, a value also where a switch stands alone, and the values of a
+    list, which may follow one option or several of its name, as one JSON list."""
     parameters = inspect.signature(function).parameters
-    words = []
-    for position, word in enumerate(args):
+    words: list[str] = []
+    lists: dict[str, list[str]] = {}
+    remaining = deque(args)
+    while remaining:
+        word = remaining.popleft()
         name, equals, value = word.partition("=")
         option = name.removeprefix("--").replace("-", "_")
         if not name.startswith("--") or option not in parameters:
             words.append(word)
             continue
+        following = remaining[0] if remaining else ""
+        if get_origin(parameters[option].annotation) in (list, tuple):
+            given = [value] if equals else []
+            while not equals and remaining and not remaining[0].startswith("--"):
+                given.append(remaining.popleft())
+            # A list as YAML or JSON, and an option without values, are jsonargparse's to read or refuse.
+            if not given or given[0].startswith("["):
+                words += [f"--{option}", *given]
+            else:
+                lists.setdefault(option, []).extend(given)
+            continue
         words.append(f"--{option}{equals}{value}")
-        following = args[position + 1].lower() if position + 1 < len(args) else ""
-        if parameters[option].annotation is bool and not equals and following not in ("true", "false", "yes", "no"):
+        if parameters[option].annotation is bool and not equals and following.lower() not in _SWITCH_VALUES:
             words.append("true")
-    return words
+    return words + [f"--{option}={json.dumps(values)}" for option, values in lists.items()]
+
+
+def _as_one_list(words: list[str]) -> list[str]:
+    """The plain words of a command line as one JSON list, which is how jsonargparse reads a list that is no option."""
+    plain: list[str] = []
+    options: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        is_value = before.startswith("--") and "=" not in before
+        (options if word.startswith("-") or is_value else plain).append(word)
+    return [json.dumps(plain), *options] if plain else words
 
 
 @contextmanager

@@ -1,0 +1,297 @@
+"""``lightning edit``: turn heads, change expressions, light and shape of generated portraits by trained rigs."""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from commands.devices import choose_device, repeatable_convolutions
+from commands.edit_options import TRANSFERS, sliders_of, sweeps_of
+from commands.warning_filters import warnings_as_lines
+from evaluation.code_edits import CodeEdit, EditedCodes, edit_codes, warnings_for
+from evaluation.edit_reference import read_reference
+from evaluation.edit_sweep import Sweep, sweep_frames
+from evaluation.report import picture_grid, write_text
+from evaluation.video import check_gif_rate, video_codec, write_video
+from models.latent_codes import LatentCodes, load_codes, save_codes
+from models.stylegan2.sampling import pictures_of_codes
+from models.stylerig.opening import OpenedRig, open_rig
+from models.weights import locate
+from renderers.errors import InputError
+
+_GRID_CODES = 64
+# Pairs of before and after in a row.
+_GRID_COLUMNS = 4
+_GRID_WIDTH = 256
+_CODES, _TABLE = "codes.safetensors", "edits.csv"
+# Names of this command's own files, which pictures of codes must not take.
+_RESERVED = ("grid",)
+
+
+def edit(
+    rig: tuple[Path, ...],
+    codes: Path,
+    output: Path,
+    names: tuple[str, ...] = (),
+    yaw_deg: float | None = None,
+    pitch_deg: float | None = None,
+    roll_deg: float | None = None,
+    yaw_by_deg: float | None = None,
+    pitch_by_deg: float | None = None,
+    roll_by_deg: float | None = None,
+    expression: tuple[str, ...] = (),
+    expression_by: tuple[str, ...] = (),
+    light: tuple[str, ...] = (),
+    light_by: tuple[str, ...] = (),
+    identity: tuple[str, ...] = (),
+    identity_by: tuple[str, ...] = (),
+    transfer: tuple[Literal["pose", "expression", "light", "geometry"], ...] = (),
+    reference: str | None = None,
+    landmarker: str = "assets/demo_landmarks.safetensors",
+    expression_deviation: float = 0.2,
+    sweep: tuple[str, ...] = (),
+    there_and_back: bool = False,
+    sweep_codes: int = 16,
+    sweep_layout: Literal["grid", "each"] = "grid",
+    fps: float = 25.0,
+    feedback: int = 0,
+    pictures: bool = True,
+    noise: Literal["const", "none"] = "const",
+    generator: Path | None = None,
+    face_reconstruction: Path | None = None,
+    face_model: str | None = None,
+    batch_size: int = 16,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> None:
+    """Edit codes that `lightning generate` wrote: `lightning edit --rig pose.safetensors --codes out/codes.safetensors --yaw-deg 20
+    --output edited`.
+
+    Writes codes.safetensors (edited, of the same names), a picture of each, grid.png (the first 64, before and after), and edits.csv:
+    of each code what was asked, and what the face reconstruction reads before and after. Values are absolute, those of options with
+    `by` are relative to what is read. An option that takes several values may be repeated, or be followed by all of them.
+
+    Args:
+        rig: files of trained rigs of one generator; a rig for one control goes before one for several.
+        codes: file of codes, as `lightning generate` writes it.
+        output: folder to write to.
+        names: of the codes to edit; by default all.
+        yaw_deg: degrees, positive turns the nose to the image's right.
+        pitch_deg: degrees, positive turns the nose down.
+        roll_deg: degrees, positive turns the head counter-clockwise.
+        yaw_by_deg: turn by so many degrees.
+        pitch_by_deg: turn by so many degrees.
+        roll_by_deg: turn by so many degrees.
+        expression: NAME=STRENGTH, such as smile=0.8 jaw_open=0.3. smile and other composites, or any expression of the face model.
+        expression_by: likewise, added to what is there.
+        light: azimuth-deg=40 (positive from the image's right), elevation-deg=20 (positive from above), strength=0.6 (share of directed
+            light), brightness=0.7, warmth=0.2 (log2 of red over blue).
+        light_by: likewise, added to what is there.
+        identity: NUMBER=VALUE of identity coefficients, in standard deviations, such as 0=1.5.
+        identity_by: likewise, added to what is there.
+        transfer: components to take from --reference: pose, expression, light, geometry. Other options come on top.
+        reference: CODES.safetensors (one code, or as many as are edited), CODES.safetensors:NAME, or a picture: a square portrait,
+            aligned as the generator's (`lightning align`), whose parameters are fitted first.
+        landmarker: 68-landmark network that reads a reference picture; the default knows the demo's portraits, for photos give a
+            folder with face-api weights.
+        expression_deviation: spread of expression coefficients in that fit: 0.2 for blendshapes, 1 for Basel's.
+        sweep: NAME=FROM:TO:FRAMES, such as yaw-deg=-30:30:25, light-azimuth-deg=-60:60:25, smile=0:1:25 or yaw-by-deg=-10:10:25: writes
+            sweep.mp4 and sweep.gif; several run together. The other options hold in every frame.
+        there_and_back: let sweeps return to their start.
+        sweep_codes: so many codes are swept, the first ones.
+        sweep_layout: grid shows them side by side; each writes NAME.mp4 and NAME.gif of each.
+        fps: frames a second of a sweep, at most 50.
+        feedback: rounds in which the edit is corrected by how far the face reconstruction reads that it missed; PIE takes 1.
+        pictures: false leaves out the pictures of single codes.
+        noise: the generator's stored pictures of noise, or none.
+        generator: StyleGAN2 file, where it is not where the rig says.
+        face_reconstruction: weights of the face reconstruction, likewise.
+        face_model: face model, likewise.
+        batch_size: pictures drawn together.
+        device: auto, cpu, cuda, cuda:1, mps.
+        overwrite: write into a folder that holds edits already; the pictures of those are deleted.
+    """
+    angles = [("yaw", yaw_deg, False), ("pitch", pitch_deg, False), ("roll", roll_deg, False)]
+    angles += [("yaw", yaw_by_deg, True), ("pitch", pitch_by_deg, True), ("roll", roll_by_deg, True)]
+    sliders = sliders_of(angles, expression, expression_by, light, light_by, identity, identity_by)
+    sweeps = sweeps_of(sweep, sliders)
+    if not (sliders or sweeps or transfer):
+        raise InputError(
+            "expected something to edit, got nothing; give --yaw-deg, --expression, --light, --identity, --transfer or --sweep"
+        )
+    _check_numbers(batch_size, sweep_codes, feedback, expression_deviation)
+    if sweeps:
+        check_gif_rate(fps)
+        video_codec()
+    if bool(transfer) != (reference is not None):
+        raise InputError("expected --transfer and --reference together, got one of them; give both")
+    asked = load_codes(codes)
+    if names:
+        asked = asked.select(names)
+    earlier = _earlier_files(output, codes, overwrite)
+    _check_names(asked.names)
+    with warnings_as_lines():
+        opened = open_rig(rig, generator, face_reconstruction, face_model).to(choose_device(device))
+    asked.require(opened.generator)
+    components = tuple(dict.fromkeys(TRANSFERS[each] for each in transfer))
+    with repeatable_convolutions():
+        source = None if reference is None else read_reference(reference, opened, landmarker, expression_deviation)
+        request = CodeEdit(tuple(sliders), source, components, feedback)
+        request.check_count(len(asked))
+        # Whatever is wrong with a sweep shows in its first frame, before anything is written.
+        edit_codes(opened, asked.w_plus[:1], request.of_rows(slice(0, 1)).with_sliders([each.at(0) for each in sweeps]))
+        extremes = [each.at(frame) for each in sweeps for frame in (0, each.frames - 1)]
+        for line in dict.fromkeys(warnings_for(opened, rig, asked.w_plus, [*sliders, *extremes])):
+            print(f"note: {line}", file=sys.stderr)
+        done = edit_codes(opened, asked.w_plus, request) if request.components else None
+        # In this order no picture lies beside codes that it was not made of, wherever this is interrupted.
+        for path in earlier:
+            path.unlink(missing_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        written = []
+        if done is not None:
+            write_text(output / _TABLE, _table(asked.names, done))
+            save_codes(output / _CODES, LatentCodes(done.codes, asked.names, asked.generator_digest))
+            _draw(opened, asked, done, pictures, noise, batch_size, output)
+            written.append(f"{_said(len(asked), 'code')} edited")
+        if sweeps:
+            chosen = slice(0, sweep_codes)
+            count = _sweep(
+                opened, asked, chosen, request, sweeps, there_and_back, noise, batch_size, fps, sweep_layout, output
+            )
+            written.append(f"sweep of {count} frames of {_said(min(len(asked), sweep_codes), 'code')}")
+    print(f"{', '.join(written)}: {output}{_summary(done)}")
+
+
+def _check_numbers(batch_size: int, sweep_codes: int, feedback: int, expression_deviation: float) -> None:
+    if min(batch_size, sweep_codes) < 1:
+        raise InputError(
+            f"expected --batch_size and --sweep_codes of 1 or more, got {batch_size} and {sweep_codes}; raise them"
+        )
+    if feedback < 0 or not expression_deviation > 0:
+        raise InputError(
+            f"expected --feedback of 0 or more and --expression_deviation above 0, got {feedback} and {expression_deviation}; correct them"
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name.casefold() in _RESERVED:
+            raise InputError(
+                f"expected codes of other names than {', '.join(_RESERVED)}, which this command writes, got {name}; rename it"
+            )
+
+
+def _earlier_files(output: Path, codes: Path, overwrite: bool) -> list[Path]:
+    """What an earlier call wrote into the folder, to be deleted: files of names that its table has; others are not its own."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"expected a folder to write to, {output} is a file; name another")
+    if not output.exists():
+        return []
+    own = [output / _CODES, output / _TABLE, output / "sweep.mp4", output / "sweep.gif", output / "grid.png"]
+    present = [path for path in own if path.exists()]
+    if locate(codes).resolve().parent == output.resolve():
+        raise InputError(f"expected another folder than that of the codes to edit, got {output}; name another")
+    if present and not overwrite:
+        raise InputError(
+            f"expected a folder without edits, {output} holds {present[0].name}; name another, or give --overwrite"
+        )
+    if (output / _CODES).exists() and not (output / _TABLE).exists():
+        raise InputError(
+            f"expected a folder of edits to overwrite, the codes in {output} are of another command; name another"
+        )
+    drawn = []
+    if (output / _TABLE).exists():
+        rows = list(csv.reader((output / _TABLE).read_text(encoding="utf-8").splitlines()))[1:]
+        stems = [row[0] for row in rows if row and not any(letter in row[0] for letter in "/\\")]
+        drawn = [output / f"{stem}{suffix}" for stem in stems for suffix in (".png", ".mp4", ".gif")]
+    return [*own, *drawn]
+
+
+def _draw(
+    opened: OpenedRig,
+    asked: LatentCodes,
+    done: EditedCodes,
+    pictures: bool,
+    noise: Literal["const", "none"],
+    batch_size: int,
+    folder: Path,
+) -> None:
+    """A picture of each edited code, and the grid of the first, before and after."""
+    cells: list[Image.Image] = []
+    count = len(asked) if pictures else min(len(asked), _GRID_CODES)
+    for start in range(0, count, batch_size):
+        rows = slice(start, min(start + batch_size, count))
+        after = pictures_of_codes(opened.generator, done.codes[rows], noise).permute(0, 2, 3, 1).numpy()
+        edited = [Image.fromarray(pixels) for pixels in after]
+        if pictures:
+            for name, picture in zip(asked.names[rows], edited, strict=True):
+                picture.save(folder / f"{name}.png")
+        shown = max(0, min(len(edited), _GRID_CODES - start))
+        if shown:
+            before = pictures_of_codes(opened.generator, asked.w_plus[start : start + shown], noise)
+            for pixels, picture in zip(before.permute(0, 2, 3, 1).numpy(), edited[:shown], strict=True):
+                cells += [_thumbnail(Image.fromarray(pixels)), _thumbnail(picture)]
+    width = 2 * min(_GRID_COLUMNS, len(cells) // 2)
+    grid = [cells[start : start + width] for start in range(0, len(cells), width)]
+    labels = ["before", "after"] * (width // 2)
+    picture_grid(grid, column_labels=labels).save(folder / "grid.png")
+
+
+def _thumbnail(picture: Image.Image) -> Image.Image:
+    side = min(picture.width, _GRID_WIDTH)
+    return picture.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _sweep(
+    opened: OpenedRig,
+    asked: LatentCodes,
+    chosen: slice,
+    request: CodeEdit,
+    sweeps: Sequence[Sweep],
+    there_and_back: bool,
+    noise: Literal["const", "none"],
+    batch_size: int,
+    fps: float,
+    layout: Literal["grid", "each"],
+    folder: Path,
+) -> int:
+    """Write the videos; the number of frames of each."""
+    parts = {"sweep": chosen}
+    if layout == "each":
+        parts = {name: slice(row, row + 1) for row, name in enumerate(asked.names[chosen])}
+    count = 0
+    for name, rows in parts.items():
+        of_rows = request.of_rows(rows)
+        frames = sweep_frames(opened, asked.w_plus[rows], of_rows, sweeps, there_and_back, noise, batch_size)
+        count = write_video(folder / name, frames, fps)
+    return count
+
+
+def _table(names: Sequence[str], done: EditedCodes) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", *done.columns])
+    writer.writerows([name, *(f"{value:.4f}" for value in row)] for name, row in zip(names, done.rows, strict=True))
+    return text.getvalue()
+
+
+def _summary(done: EditedCodes | None) -> str:
+    """Means over the codes of what was asked, before and after, of the first three readings."""
+    if done is None:
+        return ""
+    means = {name: sum(row[i] for row in done.rows) / len(done.rows) for i, name in enumerate(done.columns)}
+    parts = [
+        f"{label.removesuffix('_deg')} {means[f'{label}_before']:.2f} to {means[f'{label}_after']:.2f}"
+        + (f" (asked {means[f'{label}_asked']:.2f})" if f"{label}_asked" in means else "")
+        for label in dict.fromkeys(name.rpartition("_")[0] for name in done.columns)
+    ]
+    return f"; mean {', '.join(parts[:3])}"
+
+
+def _said(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

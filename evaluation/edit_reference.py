@@ -1,0 +1,70 @@
+"""What a component is transferred from: codes of the same generator, or a picture whose parameters are fitted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datamodules.photos.decoding import SUFFIXES, decode_photo
+from lightning_modules.parameter_fit import ParameterFitSettings, fit_parameters
+from models.latent_codes import load_codes
+from models.morphable import FaceParameters
+from models.observers import load_landmark_detector
+from models.stylerig.opening import OpenedRig
+from renderers.errors import InputError
+from renderers.face_renderer import FaceRenderer
+
+# Pictures are fitted at this size at most: parameters of a face change no more beyond it, and the time does.
+_FIT_SIZE = 256
+_SMALLEST = 32
+
+
+def read_reference(reference: str, opened: OpenedRig, landmarker: str, expression_deviation: float) -> FaceParameters:
+    """Face parameters of ``FILE.safetensors`` (all its codes), ``FILE.safetensors:NAME`` (one of them) or a picture.
+
+    Args:
+        reference: As above.
+        opened: Whose F reads codes, and whose face model and camera a picture is fitted with.
+        landmarker: 68-landmark network, for a picture.
+        expression_deviation: See `ParameterFitSettings`, for a picture.
+
+    Raises:
+        InputError: for a file that is missing, broken or of another kind, codes of another generator, or a picture that is not an
+            aligned portrait.
+    """
+    if Path(reference).suffix.lower() in SUFFIXES:
+        return _of_picture(Path(reference), opened, landmarker, expression_deviation)
+    path, _, name = (reference, "", "") if Path(reference).exists() else reference.rpartition(":")
+    codes = load_codes(path or name)
+    codes.require(opened.generator)
+    if path and name:
+        codes = codes.select([name])
+    with torch.no_grad():
+        parts = codes.w_plus.to(opened.generator.mean_w.device).split(1024)
+        return FaceParameters.cat([opened.rig.parameters_of(part) for part in parts])
+
+
+def _of_picture(path: Path, opened: OpenedRig, landmarker: str, expression_deviation: float) -> FaceParameters:
+    picture = decode_photo(path).image
+    size = min(opened.generator.resolution, picture.width, _FIT_SIZE)
+    if picture.width != picture.height or picture.width < min(_SMALLEST, opened.generator.resolution):
+        raise InputError(
+            f"expected a square aligned portrait, {path} has {picture.width} x {picture.height} pixels; "
+            "cut the face out by 'lightning align'"
+        )
+    device = opened.generator.mean_w.device
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(device)
+    model = opened.face_model
+    renderer = FaceRenderer(model.region("face"), opened.camera, size, landmark_model=model).to(device)
+    settings = replace(ParameterFitSettings(), expression_deviation=expression_deviation)
+    fit = fit_parameters(
+        pixels.float() / 127.5 - 1, load_landmark_detector(landmarker).to(device), renderer, model.sizes, settings
+    )
+    if not bool(fit.reliable.all()):
+        raise InputError(
+            f"expected an aligned portrait that the face model can follow, the fit to {path} misses its landmarks by "
+            f"{float(fit.landmark_error):.1%} of its side and its colours by {float(fit.colour_error):.2f}; cut the face out by "
+            "'lightning align', or name another --landmarker"
+        )
+    return fit.parameters
