@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,23 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc }
 table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; text-align: left }
 td.number { text-align: right; font-variant-numeric: tabular-nums } td.good { color: #176b2c } td.bad { color: #a8201a }
+.scroll { overflow-x: auto } body.wide { max-width: 100rem } h3 { font-size: 1rem; margin-top: 1.8rem }
+.pictures { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; align-items: flex-start } .pictures figure { max-width: 100% }
 figure { margin: 1rem 0 } figure img { max-width: 100%; image-rendering: auto } figcaption { color: #555; font-size: .9rem }
 """
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A cell of a table with a verdict.
+
+    Attributes:
+        text: What it says.
+        good: Shown in green, or in red; None in neither.
+    """
+
+    text: str
+    good: bool | None
 
 
 class Report:
@@ -34,22 +50,35 @@ class Report:
 
     Args:
         title: Of the page.
+        wide: For pictures and tables of several things side by side.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, wide: bool = False) -> None:
         self._title = title
+        self._wide = wide
         self._parts: list[str] = []
 
     def heading(self, text: str) -> None:
         """Start a section."""
         self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
+    def subheading(self, text: str) -> None:
+        """Start a part of a section."""
+        self._parts.append(f"<h3>{html.escape(text)}</h3>")
+
     def paragraph(self, text: str) -> None:
         """Add a paragraph of plain text."""
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str | float | bool]]) -> None:
+    def table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str | float | bool | Mark]], summary: str | None = None
+    ) -> None:
         """Add a table. Numbers are shown to three significant digits; booleans as reached or not reached.
+
+        Args:
+            header: Of the columns.
+            rows: Cells.
+            summary: Show this alone until the reader opens it; None shows the table.
 
         Raises:
             InputError: for a row of another length than the header.
@@ -61,24 +90,25 @@ class Report:
                 )
         cells = "".join(f"<th>{html.escape(name)}</th>" for name in header)
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-        self._parts.append(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
+        table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+        part = f'<div class="scroll">{table}</div>'
+        self._parts.append(part if summary is None else f"<details><summary>{html.escape(summary)}</summary>{part}</details>")
 
     def picture(self, picture: Image.Image, caption: str) -> None:
         """Add a picture with what it shows."""
-        buffer = io.BytesIO()
-        picture.save(buffer, format="PNG", optimize=True)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        text = html.escape(caption)
-        self._parts.append(
-            f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
-        )
+        self._parts.append(_figure(picture, caption))
+
+    def pictures(self, captioned: Sequence[tuple[Image.Image, str]]) -> None:
+        """Add pictures side by side, as many to a row as fit, each with what it shows."""
+        self._parts.append(f'<div class="pictures">{"".join(_figure(*each) for each in captioned)}</div>')
 
     def text(self) -> str:
         """The whole page."""
         title = html.escape(self._title)
+        body = '<body class="wide">' if self._wide else "<body>"
         return (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
-            f"<body><h1>{title}</h1>{''.join(self._parts)}</body></html>\n"
+            f"{body}<h1>{title}</h1>{''.join(self._parts)}</body></html>\n"
         )
 
     def write(self, path: Path) -> None:
@@ -164,7 +194,18 @@ def picture_grid(
     return grid
 
 
-def _cell(value: str | float | bool) -> str:
+def _figure(picture: Image.Image, caption: str) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    text = html.escape(caption)
+    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _cell(value: str | float | bool | Mark) -> str:
+    if isinstance(value, Mark):
+        shade = "" if value.good is None else f' class="{"good" if value.good else "bad"}"'
+        return f"<td{shade}>{html.escape(value.text)}</td>"
     if isinstance(value, bool):
         return f'<td class="{"good" if value else "bad"}">{"reached" if value else "not reached"}</td>'
     if isinstance(value, str):
