@@ -140,7 +140,7 @@ class StyleGAN2(LightningModule):
             start_discriminator(discriminator, discriminator_weights)
         self.average = copy.deepcopy(generator).requires_grad_(False)
         self.path_length = PathLengthPenalty()
-        self.painting = PaintingLoss(warm_start.painting, warm_start.landmarker)
+        self.painting = PaintingLoss(warm_start.painting, warm_start.landmarker, warm_start.reader)
         self.learning_rate = learning_rate
         self.discriminator_learning_rate = discriminator_learning_rate
         self.r1_gamma = r1_gamma

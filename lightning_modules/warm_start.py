@@ -31,6 +31,7 @@ class WarmStart:
         transition_weight: Weight of the supervised loss beside the adversarial one at the start of the transition.
         painting: Weights of the terms of the supervised loss.
         landmarker: Weights of the landmark network that the supervised loss looks through, if it does.
+        reader: Weights of a network of the judge's kind, trained apart from the judge that measures, that it looks through, if it does.
         learning_rate: Of the generator before the adversarial phase.
         momentum: First Adam coefficient of the generator before the adversarial phase; regression gains from it, the game does not.
         importance_images: Portraits, on each rank, from which the importance of each latent number is estimated at the start, to
@@ -45,6 +46,7 @@ class WarmStart:
     transition_weight: float = 1.0
     painting: PaintingWeights = PaintingWeights()
     landmarker: str | None = None
+    reader: str | None = None
     learning_rate: float = 0.004
     momentum: float = 0.9
     importance_images: int = 0

@@ -6,13 +6,14 @@ from pytorch_lightning import LightningModule
 
 from lightning_modules.painting_loss import PaintingLoss, PaintingWeights
 from lightning_modules.warm_start import WarmStart, weigh_latents
-from models.observers import LandmarkNet
+from models.observers import Judge, LandmarkNet
 from models.stylegan2.generator import Generator
 from models.stylegan2.losses import reconstruction_loss
 from models.weights import asset_path
 from renderers.errors import InputError
 
 LANDMARKS = str(asset_path("demo_landmarks.safetensors"))
+JUDGE = str(asset_path("demo_judge.safetensors"))
 
 
 def portraits(count: int = 3, size: int = 64) -> dict[str, torch.Tensor]:
@@ -66,7 +67,32 @@ def test_landmarks_and_features_are_read_through_the_frozen_network():
     assert not module.state_dict()
 
 
+def test_what_a_reader_reads_counts_in_units_of_its_spread_over_the_portraits():
+    batch = portraits(4)
+    loss = PaintingLoss(PaintingWeights(readings=2.0, reader_features=0.5), reader=JUDGE)
+    assert loss(batch["image"], batch)[0] == 0
+    painted = (batch["image"] * 0.5).requires_grad_()
+    total, terms = loss(painted, batch)
+    reader = loss.reader
+    assert isinstance(reader, Judge)
+    expected = 0.0
+    weights = {"rotation": 2.0, "expression": 3.0, "illumination": 2.0, "identity": 1.0, "reflectance": 0.5}
+    read, true = (reader.split(reader.standardised(reader.features(x))) for x in (painted, batch["image"]))
+    for name, weight in weights.items():
+        spread = true[name] - true[name].mean(dim=0)
+        expected += weight * float((read[name] - true[name]).square().mean() / spread.square().mean())
+    assert float(terms["readings"]) == pytest.approx(expected, rel=1e-4)
+    torch.testing.assert_close(total, terms["pixels"] + 2 * terms["readings"] + 0.5 * terms["reader_features"])
+    total.backward()
+    assert painted.grad is not None and painted.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in reader.parameters())
+
+
 def test_a_network_is_needed_exactly_where_it_is_weighed():
+    with pytest.raises(InputError, match="reader exactly where"):
+        PaintingLoss(PaintingWeights(readings=1.0))
+    with pytest.raises(InputError, match="reader exactly where"):
+        PaintingLoss(PaintingWeights(), reader=JUDGE)
     with pytest.raises(InputError, match="landmark network exactly where"):
         PaintingLoss(PaintingWeights(landmarks=1.0))
     with pytest.raises(InputError, match="landmark network exactly where"):
