@@ -97,6 +97,7 @@ def demo(
         face_reconstruction=FaceReconstruction.load(reconstruction, provenance).to(device),
         rignet=RigNet.load(rignet, provenance).to(device),
         renderer=scene.renderer(face_model, generator.resolution).to(device),
+        face_model=face_model.to(device),
     )
     measuring = time.monotonic()
     results = measure_demo(networks, PairRecipe(seed=seed), pairs, reconstruction_codes, portraits, _say)

@@ -1,16 +1,19 @@
-"""Readers of pictures, by which edits are measured: the judge, or a fit of landmarks that reads the pose alone."""
+"""Readers of generated faces, by which edits are measured: the judge, the face reconstruction, or a fit of landmarks."""
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from evaluation.pose_from_landmarks import fit_pose
-from evaluation.reading_changes import reading_change
-from models.morphable import MorphableModel
+from evaluation.reading_changes import ReadingChange, Spreads, reading_change
+from models.morphable import FaceParameters, MorphableModel
 from models.observers import Judge, JudgeReading
+from models.stylerig import CONTROLLABLE, FaceReconstruction
 from renderers.camera import PerspectiveCamera
+from renderers.rotation import rotation_distance
 
 # The jaw line (0..16) is an outline that slides over the face as it turns, no fixed set of points.
 _JAW = 17
@@ -25,28 +28,125 @@ class PoseReading(NamedTuple):
 Reading = JudgeReading | PoseReading
 
 
-class JudgeReader:
+def unit_of(component: str) -> str:
+    """The unit of distances in a component."""
+    return "deg" if component == "rotation" else "spreads"
+
+
+def join(readings: list[Reading]) -> Reading:
+    """Readings of batches as one."""
+    return type(readings[0])(*(torch.cat(values) for values in zip(*readings, strict=True)))
+
+
+class Reader(ABC):
+    """Reads face properties of generated pictures.
+
+    Attributes:
+        name: Who reads, as captions say it.
+        components: What it reads of what a network can control.
+    """
+
+    name: str
+    components: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def read(
+        self, images: Float[Tensor, "batch 3 size size"], codes: Float[Tensor, "batch layers width"]
+    ) -> Reading:
+        """What the pictures in [-1, 1] of these codes show."""
+
+    @abstractmethod
+    def distance(self, component: str, before: Reading, after: Reading) -> Float[Tensor, " batch"]:
+        """How far a component of `components` has moved: degrees for the rotation, else root mean squares in spreads."""
+
+    @abstractmethod
+    def changes(self, before: Reading, after: Reading, edited: str = "rotation") -> dict[str, Float[Tensor, " batch"]]:
+        """Changes of what an edit of `edited` should leave alone, in the units of `distance`; keys in degrees end in _deg."""
+
+    @abstractmethod
+    def coefficients(self, component: str, reading: Reading) -> Float[Tensor, "batch coefficients"]:
+        """The numbers of a component of `components`, in units in which they may be added up."""
+
+    def features(self, reading: Reading) -> Float[Tensor, "batch features"] | None:
+        """Feature vectors for Fréchet distances; None of readers that have none."""
+        return None
+
+
+class CoefficientReader(Reader):
+    """A reader of every component, measured in spreads of its own readings."""
+
+    components = CONTROLLABLE
+    spreads: Spreads
+
+    def distance(self, component: str, before: Reading, after: Reading) -> Float[Tensor, " batch"]:
+        if component == "rotation":
+            return rotation_distance(before.rotation, after.rotation).rad2deg()
+        change = self._change(before, after)
+        # Identity geometry is edited without the skin, which then is to stay.
+        return change.geometry if component == "identity" else getattr(change, component)
+
+    def changes(self, before: Reading, after: Reading, edited: str = "rotation") -> dict[str, Float[Tensor, " batch"]]:
+        change = self._change(before, after)
+        kept = {"rotation_deg": change.rotation_degrees} if edited != "rotation" else {}
+        kept |= {name: getattr(change, name) for name in ("expression", "illumination") if name != edited}
+        return kept | ({"reflectance": change.reflectance} if edited == "identity" else {"identity": change.identity})
+
+    def coefficients(self, component: str, reading: Reading) -> Float[Tensor, "batch coefficients"]:
+        return getattr(reading, component) / self.spreads.component_spread(component)
+
+    def _change(self, before: Reading, after: Reading) -> ReadingChange:
+        assert isinstance(before, JudgeReading) and isinstance(after, JudgeReading)
+        return reading_change(self.spreads, before, after)
+
+
+class JudgeReader(CoefficientReader):
     """Reads pictures by the judge."""
+
+    name = "the judge, which took no part in the training"
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
+        self.spreads = judge
 
-    def read(self, images: Float[Tensor, "batch 3 size size"]) -> Reading:
-        """Everything that the judge reads."""
+    def read(self, images: Float[Tensor, "batch 3 size size"], codes: Float[Tensor, "batch layers width"]) -> Reading:
         return self.judge(images)
 
-    def changes(self, before: Reading, after: Reading) -> dict[str, Tensor]:
-        """(batch) changes of what a pose edit should leave alone: see `evaluation.reading_changes`."""
-        assert isinstance(before, JudgeReading) and isinstance(after, JudgeReading)
-        change = reading_change(self.judge, before, after)
-        return {"expression": change.expression, "illumination": change.illumination, "identity": change.identity}
+    def features(self, reading: Reading) -> Float[Tensor, "batch features"] | None:
+        assert isinstance(reading, JudgeReading)
+        return reading.features
 
 
-class LandmarkReader:
+class ReconstructionReader(CoefficientReader):
+    """Reads codes by F, for pictures that no judge knows: what the training aimed at, not what an independent reader would see.
+
+    Args:
+        face_reconstruction: F.
+        parameter_std: Standard deviations of packed parameters over the training set: the units.
+    """
+
+    name = "the face reconstruction F, which the training itself used: no judge was given"
+
+    def __init__(self, face_reconstruction: FaceReconstruction, parameter_std: Float[Tensor, " total"]) -> None:
+        self.face_reconstruction = face_reconstruction
+        self.parameter_std = parameter_std
+        self.spreads = self
+
+    def component_spread(self, component: str) -> Tensor:
+        """See `Spreads`."""
+        return self.parameter_std[self.face_reconstruction.sizes.slice(component)]
+
+    def read(self, images: Float[Tensor, "batch 3 size size"], codes: Float[Tensor, "batch layers width"]) -> Reading:
+        return reading_of(self.face_reconstruction.parameters_of(codes))
+
+
+class LandmarkReader(Reader):
     """Reads the pose alone, by fitting the mean face's landmarks to those that a network sees: for pictures no judge knows.
 
     Where the network is the one of the training's landmark loss, the reading is not independent of the training.
     """
+
+    name = "a fit of the mean face's landmarks to those of the training's landmark network"
+    components = ("rotation",)
 
     def __init__(self, landmarker: nn.Module, face_model: MorphableModel, camera: PerspectiveCamera) -> None:
         self.landmarker = landmarker
@@ -54,14 +154,28 @@ class LandmarkReader:
         self.weights = (torch.arange(len(self.shape), device=self.shape.device) >= _JAW).float()
         self.camera = camera
 
-    def read(self, images: Float[Tensor, "batch 3 size size"]) -> Reading:
-        """The pose of the fit."""
+    def read(self, images: Float[Tensor, "batch 3 size size"], codes: Float[Tensor, "batch layers width"]) -> Reading:
         fit = fit_pose(self.landmarker(images), self.shape, images.shape[-1], self.camera, self.weights)
         return PoseReading(fit.rotation.float())
 
-    def changes(self, before: Reading, after: Reading) -> dict[str, Tensor]:
-        """Nothing: landmarks alone do not tell expression, light and identity apart."""
+    def distance(self, component: str, before: Reading, after: Reading) -> Float[Tensor, " batch"]:
+        return rotation_distance(before.rotation, after.rotation).rad2deg()
+
+    def changes(self, before: Reading, after: Reading, edited: str = "rotation") -> dict[str, Float[Tensor, " batch"]]:
+        # Landmarks alone do not tell expression, light and identity apart.
         return {}
 
+    def coefficients(self, component: str, reading: Reading) -> Float[Tensor, "batch coefficients"]:
+        return reading.rotation
 
-Reader = JudgeReader | LandmarkReader
+
+def reading_of(parameters: FaceParameters) -> JudgeReading:
+    """Known parameters as a reading, without features."""
+    return JudgeReading(
+        rotation=parameters.rotation,
+        expression=parameters.expression,
+        illumination=parameters.illumination,
+        identity=parameters.identity,
+        reflectance=parameters.reflectance,
+        features=parameters.rotation.new_zeros(len(parameters), 0),
+    )

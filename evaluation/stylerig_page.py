@@ -48,8 +48,8 @@ def write_report(results: DemoResults, settings: dict[str, Any]) -> Report:
     table: list[list[str | float | bool]] = [
         [
             name,
-            step.turn_deg,
-            step.rotation_error_deg,
+            step.moved,
+            step.error,
             *(step.axis_error_deg[axis] for axis in ("pitch", "yaw", "roll")),
             *(step.changes[key] for key in kept),
         ]

@@ -16,16 +16,17 @@ from evaluation.distributions import spread_ratios
 from evaluation.frechet import frechet_distance, frechet_distance_of_halves
 from evaluation.picture_readers import JudgeReader
 from evaluation.rasterizer_benchmark import RasterizerMeasurement, measure_rasterizer
-from evaluation.stylerig_edits import RotationEditMeasurement, measure_rotation_edits, transfer_by
+from evaluation.stylerig_edits import EditMeasurement, measure_edits, transfer_by
 from evaluation.stylerig_pictures import (
     mixing_grid,
     reconstruction_overlays,
     sample_grid,
+    slider_sweep,
     style_mixing_grid,
-    yaw_sweep,
 )
 from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
 from evaluation.true_turns import TrueTurns, measure_true_turns
+from models.morphable import MorphableModel
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNet
@@ -46,6 +47,7 @@ class DemoNetworks:
     face_reconstruction: FaceReconstruction
     rignet: RigNet
     renderer: FaceRenderer
+    face_model: MorphableModel
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def targets_of(
     rasterizer: RasterizerMeasurement,
     generator: GeneratorMeasurement,
     reconstruction: ReconstructionMeasurement,
-    edits: RotationEditMeasurement,
+    edits: EditMeasurement,
 ) -> list[Target]:
     """The figures with what is wanted of each."""
     spreads = [
@@ -161,7 +163,7 @@ class DemoResults:
     rasterizer: RasterizerMeasurement
     generator: GeneratorMeasurement
     reconstruction: ReconstructionMeasurement
-    edits: RotationEditMeasurement
+    edits: EditMeasurement
     true_turns: TrueTurns
     pictures: dict[str, Image.Image]
 
@@ -216,12 +218,13 @@ def measure_demo(
         generator, networks.landmarker, networks.face_reconstruction, networks.renderer, codes[:reconstruction_codes]
     )
     announce(f"editing {pairs} unseen pairs")
-    transfer = transfer_by(networks.rignet, networks.face_reconstruction)
-    edits = measure_rotation_edits(generator, transfer, JudgeReader(networks.judge), unseen.w[:pairs], unseen.v[:pairs])
+    transfer = transfer_by(networks.rignet, networks.face_reconstruction, "rotation")
+    reader = JudgeReader(networks.judge)
+    edits = measure_edits(generator, transfer, reader, unseen.w[:pairs], unseen.v[:pairs], "rotation")
     announce(f"turning {portraits} portraits in truth")
     sampler = PortraitSampler().to(device)
     true_turns = measure_true_turns(
-        networks.judge, sampler, portraits, generator.resolution, PORTRAIT_SEED + 1, edits.edited.turn_deg
+        networks.judge, sampler, portraits, generator.resolution, PORTRAIT_SEED + 1, edits.edited.moved
     )
     announce("drawing")
     pictures = _pictures(networks, codes, max(edits.mixing))
@@ -240,13 +243,21 @@ def _pictures(
     order = yaw.argsort()
     sources = plain[order[torch.linspace(1, len(order) - 2, 5).long()]]
     targets = plain[:6]
-    transfer = transfer_by(networks.rignet, networks.face_reconstruction)
+    transfer = transfer_by(networks.rignet, networks.face_reconstruction, "rotation")
     return {
         "samples": sample_grid(generator, plain),
         "reconstructions": reconstruction_overlays(
             generator, networks.landmarker, networks.face_reconstruction, networks.renderer, codes[:9]
         ),
-        "yaw sweep": yaw_sweep(generator, networks.rignet, networks.face_reconstruction, plain[6:12], SWEEP_DEGREES),
+        "yaw sweep": slider_sweep(
+            generator,
+            networks.rignet,
+            networks.face_reconstruction,
+            networks.face_model,
+            plain[6:12],
+            "yaw",
+            SWEEP_DEGREES,
+        ),
         "pose mixing": mixing_grid(generator, transfer, targets, sources),
         "style mixing": style_mixing_grid(generator, mixing_layers, targets, sources),
     }

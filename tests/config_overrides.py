@@ -1,6 +1,7 @@
 """How each shipped training config is made small enough for a test: words added to its command line.
 
-Every file in `configs/demo/` that trains, and `configs/teacher.yaml`, needs an entry; `tests/test_shipped_configs.py` fails otherwise.
+Every file in `configs/` that names a model needs an entry in `OVERRIDES`, and every one that changes the model of another in `OVERLAYS`;
+`tests/test_shipped_configs.py` fails otherwise.
 The test runs in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels, and `photos`.
 """
 
@@ -10,6 +11,15 @@ STEPS = (
 )
 TINY_NETWORKS = "--model.generator generator.safetensors --model.landmarker landmarks.safetensors"
 FEW_PAIRS = "--data.batch_size 2 --data.train_pairs 8 --data.validation_pairs 2"
+TINY_RIG = [
+    STEPS,
+    TINY_NETWORKS,
+    FEW_PAIRS,
+    "--model.face_reconstruction null --model.face_reconstruction_run.steps 2",
+    "--model.face_reconstruction_run.batch_size 2 --model.settings.statistics_pairs 4",
+]
+# The full mesh takes seconds to build.
+COARSE = "--model.scene.density coarse"
 FEW_PORTRAITS = (
     "--data.folder portraits --data.image_size 16 --data.num_samples 8 --data.num_val_samples 4 "
     "--data.num_test_samples 4 --data.batch_size 4 --data.density coarse --data.supersample 1 --data.processes 1"
@@ -20,13 +30,11 @@ OVERRIDES: dict[str, list[str]] = {
     "configs/demo/identity.yaml": [STEPS, FEW_PORTRAITS, "--data.samples_per_person 2 --model.num_people 4"],
     "configs/demo/judge.yaml": [STEPS, FEW_PORTRAITS, "--model.statistics_batches 2"],
     "configs/demo/landmarks.yaml": [STEPS, FEW_PORTRAITS],
-    "configs/demo/stylerig_pose.yaml": [
-        STEPS,
-        TINY_NETWORKS,
-        FEW_PAIRS,
-        "--model.face_reconstruction null --model.face_reconstruction_run.steps 2",
-        "--model.face_reconstruction_run.batch_size 2 --model.settings.statistics_pairs 4",
-    ],
+    "configs/demo/stylerig_all.yaml": TINY_RIG,
+    "configs/demo/stylerig_expression.yaml": TINY_RIG,
+    "configs/demo/stylerig_geometry.yaml": TINY_RIG,
+    "configs/demo/stylerig_illumination.yaml": TINY_RIG,
+    "configs/demo/stylerig_pose.yaml": TINY_RIG,
     # Its length is counted in images: the trainer's steps are those of both optimizers.
     "configs/demo/teacher.yaml": [
         FEW_PORTRAITS,
@@ -34,6 +42,10 @@ OVERRIDES: dict[str, list[str]] = {
         "--model.warm_start.images 8 --model.warm_start.importance_images 0 --model.total_images 16",
         "--trainer.precision 32-true",
     ],
+    "configs/ffhq1024/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS, COARSE],
+    "configs/ffhq1024/stylerig.yaml": [*TINY_RIG, COARSE],
+    "configs/ffhq256/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS, COARSE],
+    "configs/ffhq256/stylerig.yaml": [*TINY_RIG, COARSE],
     "configs/teacher.yaml": [
         "--data.root photos --data.batch_size 4 --model.total_images 16 --model.sample_every 8",
         "--model.generator.init_args.resolution 16 --model.generator.init_args.channel_base 64",
@@ -41,4 +53,17 @@ OVERRIDES: dict[str, list[str]] = {
         "--model.discriminator.init_args.resolution 16 --model.discriminator.init_args.channel_base 64",
         "--trainer.callbacks.init_args.generated 8 --trainer.callbacks.init_args.batch_size 4",
     ],
+}
+
+# Configs that change another one, and that one; `configs/real64.yaml` has tests of its own.
+OVERLAYS: dict[str, str] = {
+    "configs/controls/all.yaml": "configs/ffhq1024/stylerig.yaml",
+    "configs/controls/expression.yaml": "configs/ffhq1024/stylerig.yaml",
+    "configs/controls/geometry.yaml": "configs/ffhq256/stylerig.yaml",
+    "configs/controls/illumination.yaml": "configs/ffhq256/stylerig.yaml",
+    "configs/controls/pose.yaml": "configs/ffhq1024/stylerig.yaml",
+    "configs/demo/ablations/published_optimiser.yaml": "configs/demo/stylerig_expression.yaml",
+    "configs/demo/ablations/steering.yaml": "configs/demo/stylerig_pose.yaml",
+    "configs/demo/ablations/without_consistency.yaml": "configs/demo/stylerig_illumination.yaml",
+    "configs/demo/ablations/without_reconstruction.yaml": "configs/demo/stylerig_all.yaml",
 }

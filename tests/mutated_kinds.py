@@ -29,13 +29,20 @@ from models.safe_pickle import read_pickle
 from models.stylegan2 import Discriminator, Generator
 from models.stylegan2.loading import load_discriminator, load_generator, save_discriminator, save_generator
 from models.stylegan2.rosinality import rosinality_discriminator, rosinality_generator
+from models.stylerig.calibration import RigCalibration, load_calibration, save_calibration
+from models.stylerig.control_curves import ControlCalibration, ControlCurve
 from models.stylerig.face_reconstruction import FaceReconstruction
+from models.stylerig.loading import load_rig_network
 from models.stylerig.provenance import Provenance
+from models.stylerig.rig_network import sources_of
 from models.stylerig.rignet import RigNet
+from models.stylerig.sources import RigSources
+from models.stylerig.steering import SteeringNetwork
 from tests import face_model_files
 from tests.stylegan2_files import Persistent, ada_network, write_ada
 
 SIZES = ParameterSizes(identity=3, expression=2, reflectance=3)
+_SOURCES = RigSources("generator.pkl", "f.safetensors", "procedural:coarse")
 # Low limits keep small pictures large enough to exceed them.
 MAX_PIXELS = 100_000
 
@@ -225,6 +232,12 @@ def _codes(folder: Path) -> Path:
     return save_codes(folder / "c.safetensors", codes)
 
 
+def _calibration(folder: Path) -> Path:
+    curve = ControlCurve("judge", (-10.0, 0.0, 10.0), (-5.0, 0.5, 6.0), (-8.0, -2.0, 4.0), (-3.0, 3.0, 9.0))
+    yaw = ControlCalibration("yaw", "deg", -20.0, 0.0, 20.0, (curve,))
+    return save_calibration(folder / "r.calibration.json", RigCalibration("0" * 64, 60, 500, (yaw,)))
+
+
 def _coefficients(folder: Path) -> Path:
     path = folder / "c.npy"
     np.save(path, np.zeros((3, 257), np.float32))
@@ -298,9 +311,15 @@ KINDS = (
     ),
     Kind(
         "rig network .safetensors",
-        lambda folder: RigNet(4, 8, ("rotation",), SIZES, 4).save(folder / "r.safetensors", _provenance()),
-        lambda path: RigNet.load(path, _provenance()),
+        lambda folder: RigNet(4, 8, ("rotation",), SIZES, 4).save(folder / "r.safetensors", _provenance(), _SOURCES),
+        lambda path: (RigNet.load(path, _provenance()), sources_of(path)),
     ),
+    Kind(
+        "steering network .safetensors",
+        lambda folder: SteeringNetwork(4, 8, ("rotation",), SIZES).save(folder / "s.safetensors", _provenance(), _SOURCES),
+        lambda path: load_rig_network(path, _provenance()),
+    ),
+    Kind("calibration of a rig .json", _calibration, load_calibration),
     Kind("latent codes .safetensors", _codes, load_codes),
     Kind("face model .safetensors", _own_face_model, load_face_model),
     Kind("Basel model of the tools .mat", _mat, load_face_model),

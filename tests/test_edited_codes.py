@@ -9,7 +9,7 @@ from datamodules.latent_pairs import LatentPairDataModule, LatentPairs, PairReci
 from lightning_modules.edited_codes import EditedCodes, edit_pairs
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from models.stylegan2 import Generator, load_generator
-from models.stylerig import RigNet
+from models.stylerig import RigNet, RigSources
 from renderers.errors import InputError
 from tests.tiny_stylerig import LAYERS, WIDTH, quiet_trainer, use_toy_face, write_networks
 from tests.toy_face import SIZES
@@ -107,7 +107,7 @@ def test_training_sees_moved_codes_and_validation_does_not(tmp_path: Path, monke
     editor = RigNet(LAYERS, WIDTH, ("rotation",), SIZES, latent=2)
     with torch.no_grad():
         editor.decoder_weight.normal_()
-    path = str(editor.save(tmp_path / "editor.safetensors", plain.provenance))
+    path = str(editor.save(tmp_path / "editor.safetensors", plain.provenance, RigSources("g", "f", "m")))
     settings = FaceReconstructionSettings(hidden=8, landmark_steps=0, edited=EditedCodes(share=1.0, rignet=path))
     module = DifferentiableFaceReconstruction(**networks, settings=settings)
     assert all(key.startswith("network.") for key in module.state_dict())

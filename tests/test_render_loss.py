@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from lightning_modules.render_loss import NOMINAL_FACE_SHARE, RenderLoss, RenderLossWeights, landmarks_66
+from models.morphable import FaceParameters
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
@@ -97,6 +99,18 @@ def test_faces_outside_the_picture_cost_nothing_photometrically() -> None:
     assert loss(*truth(loss, 2), away).total == 0
 
 
+@pytest.mark.parametrize("photometric", [1.0, 0.0])
+def test_losses_of_each_sample_are_those_of_batches_of_one(photometric: float) -> None:
+    loss = make_loss(photometric=photometric, robust_landmarks=0.1)
+    target, landmarks = truth(loss)
+    parameters = toy_parameters(3, seed=1)
+    each = loss.of_each(target, landmarks, parameters)
+    for sample in range(3):
+        single = loss(target[sample : sample + 1], landmarks[sample : sample + 1], parameters[sample])
+        torch.testing.assert_close(torch.stack([term[sample] for term in each]), torch.stack(single))
+    torch.testing.assert_close(each.total.mean(), loss(target, landmarks, parameters).total)
+
+
 @pytest.mark.parametrize("component", ["rotation", "translation", "identity", "expression"])
 def test_landmark_gradients(component: str) -> None:
     loss = make_loss(photometric=0.0).double()
@@ -149,3 +163,22 @@ def test_robust_landmarks_bound_what_a_wrong_one_can_cost() -> None:
 def test_bad_weights_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(InputError):
         RenderLossWeights(**weights)
+
+
+@pytest.mark.parametrize("primitive", ["triangles", "points"])
+@pytest.mark.parametrize("robust", [{}, {"robust": 0.3, "robust_landmarks": 0.1}])
+def test_the_same_weights_pull_as_hard_on_an_upscaled_picture(primitive: str, robust: dict[str, float]) -> None:
+    """A picture and the same one four times as large: equal losses, and equal gradients for the parameters."""
+    small, large = (make_loss(size, primitive, landmark=100.0, **robust) for size in (64, 256))
+    with torch.no_grad():
+        image, landmarks = truth(small)
+    targets = ((image, landmarks), (functional.interpolate(image, scale_factor=4, mode="nearest"), 4 * landmarks))
+    values, gradients = [], []
+    for loss, target in zip((small, large), targets, strict=True):
+        vector = toy_parameters(3, seed=1).pack().requires_grad_(True)
+        value = loss(*target, FaceParameters.unpack(vector, toy_face_model().sizes)).total
+        values.append(value.detach())
+        gradients.append(torch.autograd.grad(value, vector)[0])
+    torch.testing.assert_close(values[1], values[0], rtol=0.02, atol=0)
+    assert functional.cosine_similarity(*(g.flatten() for g in gradients), dim=0) > 0.99
+    torch.testing.assert_close(gradients[1].norm(), gradients[0].norm(), rtol=0.05, atol=0)

@@ -12,13 +12,17 @@ from models.stylerig import (
     ParameterStatistics,
     Provenance,
     RigNet,
+    RigSources,
     face_model_signature,
     preserved_components,
+    sources_of,
 )
 from models.weights import load_weights, save_weights
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from tests.toy_face import SIZES, toy_face_model, toy_parameters
+
+SOURCES = RigSources("generator.pkl", "runs/f.safetensors", "procedural:coarse")
 
 
 def random_rignet(components: tuple[str, ...] = ("rotation",), layers: int = 5, w_dim: int = 7) -> RigNet:
@@ -146,12 +150,12 @@ def test_bad_components_are_refused(components: tuple[str, ...]) -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     network = random_rignet()
-    for codes, parameters in (
-        (torch.zeros(1, 4, 7), SIZES.total),
-        (torch.zeros(1, 5, 8), SIZES.total),
-        (torch.zeros(1, 5, 7), 9),
+    for codes, parameters, expected in (
+        (torch.zeros(1, 4, 7), SIZES.total, r"codes \(batch, 5, 7\)"),
+        (torch.zeros(1, 5, 8), SIZES.total, r"codes \(batch, 5, 7\)"),
+        (torch.zeros(1, 5, 7), 9, rf"parameters \(batch, {SIZES.total}\)"),
     ):
-        with pytest.raises(InputError, match="expected codes"):
+        with pytest.raises(InputError, match=f"expected {expected}"):
             network(codes, torch.zeros(1, parameters))
 
 
@@ -161,10 +165,36 @@ def test_weights_round_trip(tmp_path: Path) -> None:
         torch.randn(2, 5, 7),
         toy_parameters(2).pack(),
     )
-    path = network.save(tmp_path / "rignet.safetensors", provenance())
+    path = network.save(tmp_path / "rignet.safetensors", provenance(), SOURCES)
     loaded = RigNet.load(path, provenance(face_model=(1.001, 2.0)))
     assert loaded.components == ("rotation", "expression") and not loaded.training
     assert torch.equal(loaded(codes, parameters), network(codes, parameters))
+
+
+def test_weights_say_where_their_networks_are(tmp_path: Path) -> None:
+    path = random_rignet().save(tmp_path / "rignet.safetensors", provenance(), SOURCES)
+    assert sources_of(path) == SOURCES
+
+
+@pytest.mark.parametrize("sources", [None, {}, {"generator": "g", "face_reconstruction": "f"}, {**SOURCES.to_config(), "generator": 3}])
+def test_weights_without_whole_sources_load_but_open_nothing_by_themselves(tmp_path: Path, sources: object) -> None:
+    """Files of versions before there were any."""
+    path = random_rignet().save(tmp_path / "rignet.safetensors", provenance(), SOURCES)
+    state, config = load_weights(path, "rignet")
+    config.pop("sources")
+    save_weights(path, state, "rignet", config if sources is None else {**config, "sources": sources})
+    assert RigNet.load(path, provenance()).is_trained
+    with pytest.raises(InputError, match="configuration that fits") as error:
+        sources_of(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_edit_asks_for_its_target_alone() -> None:
+    """RigNet reads from the code itself what it shows now."""
+    network, codes = random_rignet(), torch.randn(2, 5, 7)
+    own, target = toy_parameters(2).pack(), toy_parameters(2, seed=1).pack()
+    assert torch.equal(network.edit(codes, own, target), network(codes, target))
+    assert torch.equal(network.edit(codes, target, target), network(codes, target))
 
 
 @pytest.mark.parametrize(
@@ -178,13 +208,13 @@ def test_weights_round_trip(tmp_path: Path) -> None:
     ],
 )
 def test_weights_for_something_else_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
-    path = random_rignet().save(tmp_path / "rignet.safetensors", provenance())
+    path = random_rignet().save(tmp_path / "rignet.safetensors", provenance(), SOURCES)
     with pytest.raises(InputError, match=message):
         RigNet.load(path, provenance(**changes))
 
 
 def test_weights_with_other_tensors_are_refused(tmp_path: Path) -> None:
-    path = random_rignet().save(tmp_path / "rignet.safetensors", provenance())
+    path = random_rignet().save(tmp_path / "rignet.safetensors", provenance(), SOURCES)
     state, config = load_weights(path, "rignet")
     state.pop("encoder_bias")
     with pytest.raises(InputError, match="misses encoder_bias"):
@@ -254,7 +284,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         rignet.decoder_bias[0, 0] = torch.nan
         faces.net[0].weight[0, 0] = torch.inf
-    for network in (rignet, faces):
-        path = network.save(tmp_path / "w.safetensors", provenance())
+    paths = rignet.save(tmp_path / "r.safetensors", provenance(), SOURCES), faces.save(tmp_path / "f.safetensors", provenance())
+    for network, path in zip((rignet, faces), paths, strict=True):
         with pytest.raises(InputError, match="finite weights"):
             type(network).load(path, provenance())

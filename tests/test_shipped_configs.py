@@ -2,28 +2,28 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import cli
-from tests.config_overrides import OVERRIDES
+from tests.config_overrides import COARSE, OVERLAYS, OVERRIDES
 from tests.conftest import ROOT
 from tests.photo_files import write_photos
 from tests.tiny_stylerig import write_networks
 
-SHIPPED = [
-    str(path.relative_to(ROOT))
-    for path in [*sorted((ROOT / "configs" / "demo").glob("*.yaml")), ROOT / "configs" / "teacher.yaml"]
-    if "model" in yaml.safe_load(path.read_text())
-]
+CONFIGS = {str(path.relative_to(ROOT)): yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))}
+MODELS = {name: config["model"] for name, config in CONFIGS.items() if "model" in config}
+SHIPPED = [name for name, model in MODELS.items() if "class_path" in model]
 
 
 def test_every_shipped_config_has_its_entry() -> None:
     assert set(OVERRIDES) == set(SHIPPED)
+    assert {*OVERLAYS, "configs/real64.yaml"} == set(MODELS) - set(SHIPPED)
 
 
-@pytest.mark.parametrize("config", [*SHIPPED, "configs/real64.yaml"])
+@pytest.mark.parametrize("config", MODELS)
 def test_every_key_is_explained(config: str) -> None:
     """A comment stands beside each key or directly above it; `class_path` and `init_args` are Lightning's own."""
     above = False
@@ -36,19 +36,57 @@ def test_every_key_is_explained(config: str) -> None:
 
 
 @pytest.mark.parametrize("config", SHIPPED)
-def test_named_assets_are_shipped(config: str) -> None:
-    for path in re.findall(r"\bassets/[\w./-]+", (ROOT / config).read_text()):
+def test_named_assets_and_configs_are_shipped(config: str) -> None:
+    for path in re.findall(r"\b(?:assets|configs)/[\w./-]+", (ROOT / config).read_text()):
         assert (ROOT / path.rstrip(".")).exists(), f"{config} names {path}"
+
+
+def train(folder: Path, monkeypatch: pytest.MonkeyPatch, base: str, *words: str) -> dict[str, Any]:
+    """The configuration that a run of a config ends up with, after its steps."""
+    monkeypatch.chdir(folder)
+    write_networks(folder)
+    write_photos(folder / "photos")
+    assert base in OVERRIDES, f"{base} has no entry in tests/config_overrides.py"
+    quiet = ["--trainer.accelerator", "cpu", "--logger.wandb", "disabled", "--trainer.enable_model_summary", "false"]
+    cli.main(["fit", "--config", base, *words, *quiet, *" ".join(OVERRIDES[base]).split()])
+    (saved,) = folder.glob("runs/*/*/config.yaml")
+    return yaml.safe_load(saved.read_text())
 
 
 @pytest.mark.parametrize("config", SHIPPED)
 def test_shipped_config_trains(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = train(tmp_path, monkeypatch, config)
+    assert settings["model"]["class_path"] == MODELS[config]["class_path"]
+
+
+@pytest.mark.parametrize("config", OVERLAYS)
+def test_shipped_overlay_trains(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it names takes the place of what the config before it says, and nothing else does."""
+    settings = train(tmp_path, monkeypatch, OVERLAYS[config], "--config", config)
+    trained = settings["model"]["init_args"]["settings"]
+    named = MODELS[config]["init_args"]["settings"]
+    controls = [{"weight": 1.0, **control} for control in named.get("controls", [])]
+    assert {name: trained[name] for name in named} == {**named, **({"controls": controls} if controls else {})}
+    assert trained["latent"] == 32 and trained["photometric"] == 1.0
+    assert CONFIGS[config].get("run", {}).get("name", settings["run"]["name"]) == settings["run"]["name"]
+
+
+@pytest.mark.parametrize("folder", ["ffhq1024", "ffhq256"])
+def test_files_of_the_user_that_are_missing_are_named(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    write_networks(tmp_path)
-    write_photos(tmp_path / "photos")
-    assert config in OVERRIDES, f"{config} has no entry in tests/config_overrides.py"
-    words = ["--trainer.accelerator", "cpu", "--logger.wandb", "disabled", "--trainer.enable_model_summary", "false"]
-    cli.main(["fit", "--config", config, *words, *" ".join(OVERRIDES[config]).split()])
-    (saved,) = tmp_path.glob("runs/*/*/config.yaml")
-    settings = yaml.safe_load(saved.read_text())
-    assert settings["model"]["class_path"] == yaml.safe_load((ROOT / config).read_text())["model"]["class_path"]
+    config = f"configs/{folder}/stylerig.yaml"
+    arguments = MODELS[config]["init_args"]
+    given = write_networks(tmp_path)
+    for words, missing in (
+        ([], arguments["generator"]),
+        (["--model.generator", given["generator"]], arguments["landmarker"]),
+        (
+            ["--model.generator", given["generator"], "--model.landmarker", given["landmarker"], *COARSE.split()],
+            arguments["face_reconstruction"],
+        ),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["fit", "--config", config, "--logger.wandb", "disabled", *words])
+        assert stop.value.code == 2 and f"expected a file at {missing}" in capsys.readouterr().err

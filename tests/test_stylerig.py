@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.latent_pairs import LatentPairDataModule, LatentPairs, PairRecipe
-from evaluation.stylerig_edits import RotationEdits, _of_all_ranks
+from evaluation.stylerig_measuring import StyleRigEdits, _of_all_ranks
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.nested_reconstruction import FaceReconstructionRun
 from lightning_modules.rig_losses import Control
 from lightning_modules.stylerig import StyleRig, StyleRigSettings
 from models.morphable import FaceParameters
-from models.stylerig import RigNet, preserved_components
+from models.stylerig import RigNet, RigSources, preserved_components
 from renderers.errors import InputError
 from renderers.images import to_signed
 from tests.tiny_stylerig import LAYERS, WIDTH, quiet_trainer, use_toy_face, write_networks
@@ -213,7 +213,7 @@ def test_weights_are_tested_and_started_from(networks: dict[str, str], tmp_path:
             getattr(quiet_trainer(tmp_path), verb)(rig, data(), verbose=False)
     nn.init.normal_(rig.rignet.decoder_weight, std=0.1)
     rig.rignet.parameter_mean.fill_(0.25)
-    path = str(rig.rignet.save(tmp_path / "trained.safetensors", rig.provenance))
+    path = str(rig.rignet.save(tmp_path / "trained.safetensors", rig.provenance, RigSources("g", "f", "m")))
     loaded = StyleRig(**networks, settings=settings, weights=path)
     assert torch.equal(loaded.rignet.decoder_weight, rig.rignet.decoder_weight)
     for verb in ("validate", "test"):
@@ -268,17 +268,17 @@ def test_other_data_and_codes_without_pictures_are_refused(networks: dict[str, s
 def test_rotation_edits_are_measured_in_test_runs_and_after_fits(networks: dict[str, str], tmp_path: Path) -> None:
     rig = StyleRig(**networks, settings=StyleRigSettings(statistics_pairs=20))
     settings = {"enable_checkpointing": False, "max_steps": 2, "val_check_interval": 2, "check_val_every_n_epoch": None}
-    quiet_trainer(tmp_path / "fit", callbacks=[RotationEdits()], **settings).fit(rig, data())
-    quiet_trainer(tmp_path / "test", callbacks=[RotationEdits()]).test(rig, data(), verbose=False)
-    texts = [(tmp_path / verb / RotationEdits.FILE).read_text() for verb in ("fit", "test")]
+    quiet_trainer(tmp_path / "fit", callbacks=[StyleRigEdits()], **settings).fit(rig, data())
+    quiet_trainer(tmp_path / "test", callbacks=[StyleRigEdits()]).test(rig, data(), verbose=False)
+    texts = [(tmp_path / verb / StyleRigEdits.file_of("rotation")).read_text() for verb in ("fit", "test")]
     assert '"pairs": 4' in texts[0] and '"pairs": 6' in texts[1] and '"change_ratio": {}' in texts[1]
 
 
 def test_pairs_of_the_sanity_check_are_not_measured(networks: dict[str, str], tmp_path: Path) -> None:
     rig = StyleRig(**networks, settings=StyleRigSettings(statistics_pairs=20))
     settings = {"enable_checkpointing": False, "max_steps": 1, "num_sanity_val_steps": 1, "val_check_interval": 2}
-    quiet_trainer(tmp_path, callbacks=[RotationEdits()], check_val_every_n_epoch=None, **settings).fit(rig, data())
-    assert not (tmp_path / RotationEdits.FILE).exists()
+    quiet_trainer(tmp_path, callbacks=[StyleRigEdits()], check_val_every_n_epoch=None, **settings).fit(rig, data())
+    assert not (tmp_path / StyleRigEdits.file_of("rotation")).exists()
 
 
 @pytest.mark.parametrize("others", [0, 2])

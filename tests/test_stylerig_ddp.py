@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datamodules.latent_pairs import PairRecipe
-from evaluation.stylerig_edits import RotationEdits
+from evaluation.stylerig_measuring import StyleRigEdits
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.nested_reconstruction import FaceReconstructionRun
@@ -79,7 +79,7 @@ def test_figures_are_of_all_samples(runs: Any, kind: str) -> None:
 
 def test_edits_are_measured_on_the_pairs_of_all_ranks(runs: Any) -> None:
     folder = runs[0]
-    two, one = (json.loads((folder / f"rignet{count}" / RotationEdits.FILE).read_text()) for count in (2, 1))
+    two, one = (json.loads((folder / f"rignet{count}" / StyleRigEdits.file_of("rotation")).read_text()) for count in (2, 1))
     assert two["pairs"] == one["pairs"] == TEST
     assert two["edited"]["rotation_error_deg"] == pytest.approx(one["edited"]["rotation_error_deg"], rel=1e-2)
 

@@ -8,15 +8,26 @@ from torch import Tensor, nn
 
 from datamodules.portraits import PortraitSampler
 from evaluation import stylerig_report
+from evaluation.known_people import check_paints_portraits, edits_of_known_people
 from evaluation.picture_readers import JudgeReader, LandmarkReader, PoseReading
 from evaluation.rasterizer_benchmark import RasterizerMeasurement
-from evaluation.stylerig_edits import TransferMeasurement, _changes_at, measure_rotation_edits
+from evaluation.stylerig_edits import (
+    EditMeasurement,
+    Transfer,
+    TransferMeasurement,
+    _changes_at,
+    edited_by,
+    measure_edits,
+    transfer_by,
+)
 from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
 from evaluation.stylerig_report import GeneratorMeasurement, measure_generator, targets_of
 from evaluation.true_turns import measure_true_turns, share_of_turn, turned_latents
+from models.morphable import FaceParameters, ParameterSizes
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
-from models.stylerig import FaceReconstruction
+from models.stylerig import CONTROLLABLE, FaceReconstruction, SteeringNetwork
+from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
 from renderers.rotation import rotation_distance
 
@@ -30,7 +41,7 @@ class CodeGenerator(Generator):
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-        self.mean_w = torch.zeros(LAYERS)
+        self.mean_w, self.std_w = torch.zeros(LAYERS), torch.full((LAYERS,), 0.1)
 
     def synthesis(self, codes: Tensor) -> Tensor:
         return codes[:, None].expand(-1, 3, -1, -1)
@@ -45,12 +56,12 @@ class YawReader(LandmarkReader):
     def __init__(self) -> None:
         self.seen = torch.zeros(0)
 
-    def read(self, images: Tensor) -> PoseReading:
+    def read(self, images: Tensor, codes: Tensor) -> PoseReading:
         yaw = images[:, 0, :, 0].sum(dim=1)
         self.seen = images
         return PoseReading(torch.stack([images[:, 0, :, 1].sum(dim=1), yaw, torch.zeros_like(yaw)], dim=1))
 
-    def changes(self, before: PoseReading, after: PoseReading) -> dict[str, Tensor]:
+    def changes(self, before: PoseReading, after: PoseReading, edited: str = "rotation") -> dict[str, Tensor]:
         return {"kept": (after.rotation - before.rotation)[:, 0].abs()}
 
 
@@ -62,7 +73,7 @@ def pairs() -> tuple[Tensor, Tensor]:
     return w, v
 
 
-def turned(share: float, kept: float = 0.0) -> object:
+def turned(share: float, kept: float = 0.0) -> Transfer:
     def transfer(codes: Tensor, sources: Tensor) -> Tensor:
         edited = codes.clone()
         edited[:, :, 0] = codes[:, :, 0] + share * (sources - codes)[:, :, 0]
@@ -74,12 +85,13 @@ def turned(share: float, kept: float = 0.0) -> object:
 
 def test_rotation_edits_have_known_figures() -> None:
     """Three quarters of the way: between one and two layers, which leave 0.3 and 0.1 of 0.6, at 0.15."""
-    result = measure_rotation_edits(CodeGenerator(), turned(0.75, 0.0005), YawReader(), *pairs(), batch_size=3)
+    result = measure_edits(CodeGenerator(), turned(0.75, 0.0005), YawReader(), *pairs(), "rotation", batch_size=3)
     assert result.pairs == 4 and list(result.mixing) == [1, 2]
     assert result.unedited.axis_error_deg["yaw"] == pytest.approx(math.degrees(0.6), rel=1e-4)
     assert result.error_ratio == pytest.approx(0.25, rel=1e-2)
-    assert result.unedited.turn_deg == 0 and result.edited.turn_deg == pytest.approx(math.degrees(0.45), rel=1e-2)
+    assert result.unedited.moved == 0 and result.edited.moved == pytest.approx(math.degrees(0.45), rel=1e-2)
     assert result.yaw_slope == pytest.approx(0.75, rel=1e-4)
+    assert result.slope == pytest.approx(0.75, rel=1e-2) and result.frechet_to_unedited is None
     # Style mixing: 0.001 at an error of 0.3 and 0.002 at 0.1, so 0.00175 at 0.15.
     assert result.change_ratio["kept"] == pytest.approx(0.0005 / 0.00175, rel=1e-2)
 
@@ -87,20 +99,20 @@ def test_rotation_edits_have_known_figures() -> None:
 @pytest.mark.parametrize("share", [0.0, -0.5])
 def test_edits_no_better_than_none_are_reported(share: float) -> None:
     """One layer of style mixing beats them already, so that no change at all would have done as well."""
-    result = measure_rotation_edits(CodeGenerator(), turned(share, 0.01), YawReader(), *pairs())
+    result = measure_edits(CodeGenerator(), turned(share, 0.01), YawReader(), *pairs(), "rotation")
     assert result.error_ratio == pytest.approx(1 - share, rel=1e-2) and result.yaw_slope == pytest.approx(share, abs=1e-5)
     assert result.change_ratio["kept"] == math.inf
 
 
 def test_pairs_that_ask_for_nothing_are_reported() -> None:
     w = pairs()[0]
-    result = measure_rotation_edits(CodeGenerator(), turned(1.0), YawReader(), w, w)
+    result = measure_edits(CodeGenerator(), turned(1.0), YawReader(), w, w, "rotation")
     assert result.error_ratio == math.inf and math.isnan(result.yaw_slope)
 
 
 def test_pictures_are_read_within_their_range() -> None:
     reader = YawReader()
-    measure_rotation_edits(CodeGenerator(), turned(1.0), reader, *(9 * codes for codes in pairs()))
+    measure_edits(CodeGenerator(), turned(1.0), reader, *(9 * codes for codes in pairs()), "rotation")
     assert reader.seen.max() <= 1
 
 
@@ -109,6 +121,135 @@ def test_changes_are_interpolated_between_the_last_two_steps() -> None:
     assert _changes_at(15.0, steps) == {"x": 2.0}
     assert _changes_at(40.0, steps) == {"x": 1.0} and _changes_at(1.0, steps) == {"x": 3.0}
     assert _changes_at(20.0, [steps[1], steps[1]]) == {"x": 1.0}
+
+
+class FirstNumbers(FaceReconstruction):
+    """Every parameter is one of the first three numbers of the first layer."""
+
+    sizes = ParameterSizes(LAYERS, LAYERS, LAYERS)
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return codes[:, 0].repeat(1, self.sizes.total // LAYERS)
+
+
+def network_of(component: str) -> SteeringNetwork:
+    network = SteeringNetwork(LAYERS, LAYERS, (component,), FirstNumbers.sizes)
+    with torch.no_grad():
+        network.decoder_weight[0, :LAYERS] = torch.eye(LAYERS)
+    return network
+
+
+def random_pairs() -> tuple[Tensor, Tensor]:
+    return tuple(0.3 * torch.randn(2, 40, LAYERS, LAYERS, generator=torch.Generator().manual_seed(0)))  # type: ignore[return-value]
+
+
+def copied(codes: Tensor, sources: Tensor) -> Tensor:
+    return sources
+
+
+def untouched(codes: Tensor, sources: Tensor) -> Tensor:
+    return codes
+
+
+def measured(component: str, transfer: Transfer) -> EditMeasurement:
+    return measure_edits(CodeGenerator(), transfer, JudgeReader(MeanJudge()), *random_pairs(), component)
+
+
+@pytest.mark.parametrize("component", CONTROLLABLE)
+def test_copied_codes_are_exact_and_untouched_ones_unchanged(component: str) -> None:
+    exact, none = measured(component, copied), measured(component, untouched)
+    assert exact.error_ratio == pytest.approx(0, abs=1e-4) and exact.slope == pytest.approx(1)
+    assert none.error_ratio == 1 and none.slope == 0 and none.code_change == none.frechet_to_unedited == 0
+    assert set(none.edited.changes.values()) == {0.0} and none.edited.moved == 0
+    assert exact.frechet_to_unedited == pytest.approx(exact.frechet_between_codes) and exact.frechet_between_codes > 0
+    w, v = random_pairs()
+    assert exact.code_change == pytest.approx(float((v - w).square().mean().sqrt()) / 0.1, rel=1e-4)
+    assert (exact.yaw_slope is None) == (component != "rotation")
+
+
+def test_each_component_names_what_should_stay() -> None:
+    kept = {component: set(measured(component, copied).edited.changes) for component in CONTROLLABLE}
+    assert kept == {
+        "rotation": {"expression", "illumination", "identity"},
+        "expression": {"rotation_deg", "illumination", "identity"},
+        "illumination": {"rotation_deg", "expression", "identity"},
+        "identity": {"rotation_deg", "expression", "illumination", "reflectance"},
+    }
+
+
+def test_entries_are_named_by_what_was_measured() -> None:
+    rotation, expression = (measured(component, copied).as_dict() for component in ("rotation", "expression"))
+    assert set(rotation["edited"]) == {"turn_deg", "rotation_error_deg", "axis_error_deg", "changes"}
+    assert set(expression["edited"]) == {"moved", "error", "changes"} == set(expression["mixing"][1])
+    assert (rotation["unit"], expression["unit"]) == ("deg", "spreads") and expression["component"] == "expression"
+
+
+@pytest.mark.parametrize("component", ["expression", "illumination"])
+def test_networks_that_steer_are_measured_as_others(component: str) -> None:
+    """The first layer is set to that of the source, which is what F and the judge read."""
+    network = network_of(component)
+    w, v = random_pairs()
+    edited = transfer_by(network, FirstNumbers(), component)(w, v)
+    torch.testing.assert_close(edited[:, 0], v[:, 0])
+    assert torch.equal(edited[:, 1:], w[:, 1:])
+    assert measured(component, transfer_by(network, FirstNumbers(), component)).error_ratio == pytest.approx(0, abs=1e-4)
+
+
+def test_edits_by_a_function_leave_what_it_leaves() -> None:
+    w = random_pairs()[0]
+    network = network_of("expression")
+    torch.testing.assert_close(edited_by(network, FirstNumbers(), w, lambda own: own), w)
+    moved = edited_by(network, FirstNumbers(), w, lambda own: own.replace(expression=own.expression + 1))
+    torch.testing.assert_close(moved[:, 0], w[:, 0] + 1)
+
+
+class Painter(CodeGenerator):
+    """The mapping network passes on the numbers of a portrait's latent that are its true rotation in `KnownSampler`."""
+
+    z_dim = 5
+
+    def mapping(self, z: Tensor) -> Tensor:
+        return z[:, :LAYERS]
+
+
+class KnownSampler(PortraitSampler):
+    """True rotations are the first three numbers of a latent."""
+
+    latent_size = 5  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.face_model = type("Model", (), {"sizes": FirstNumbers.sizes})()
+
+    def latents(self, person: Tensor, shot: Tensor, seed: int) -> Tensor:
+        return 0.2 * torch.randn(len(person), 5, generator=torch.Generator().manual_seed(seed))
+
+    def face_parameters(self, latents: Tensor) -> FaceParameters:
+        return FaceParameters.zeros(len(latents), FirstNumbers.sizes).replace(rotation=latents[:, :LAYERS])
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1])
+def test_edits_of_known_people_have_known_figures(offset: float) -> None:
+    """Without error where F is right; where F is off by the same yaw for all, asking for differences alone is exact."""
+
+    class Off(FirstNumbers):
+        def forward(self, codes: Tensor) -> Tensor:
+            return super().forward(codes + torch.tensor([0.0, offset, 0.0]))
+
+    arguments = (Painter(), network_of("rotation"), Off(), JudgeReader(MeanJudge()))
+    result = edits_of_known_people(*arguments, KnownSampler(), "rotation", people=9)
+    assert result.people == 9 and result.reading_error == pytest.approx(0, abs=0.05) and result.asked > 5
+    assert result.reconstruction_error == pytest.approx(math.degrees(offset), abs=0.3)
+    assert result.error == pytest.approx(math.degrees(offset), abs=0.3)
+    assert result.error_of_differences == pytest.approx(0, abs=0.05)
+
+
+def test_known_people_need_a_generator_of_portraits() -> None:
+    with pytest.raises(InputError, match="paints portraits from latents of 5"):
+        check_paints_portraits(CodeGenerator(), network_of("rotation"), KnownSampler())
 
 
 class Points(nn.Module):
@@ -188,7 +329,7 @@ def test_generator_has_known_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_targets_hold_every_figure() -> None:
-    edits = measure_rotation_edits(CodeGenerator(), turned(0.75, 0.0005), YawReader(), *pairs())
+    edits = measure_edits(CodeGenerator(), turned(0.75, 0.0005), YawReader(), *pairs(), "rotation")
     rasterizer = RasterizerMeasurement(None, "no picture", 52000, 256, 25.0, 60.0, 2)
     generator = GeneratorMeasurement(10, 1.0, 0.5, dict.fromkeys(("yaw", "pitch", "expression", "illumination"), 0.9))
     targets = targets_of(rasterizer, generator, ReconstructionMeasurement(10, 1.0, 1.0, 1.0, 1.0, 3.0), edits)
@@ -235,7 +376,7 @@ def test_true_turns_are_read_against_the_poses_that_were_asked() -> None:
     for turns in result:
         assert set(turns.changes) == {"expression", "illumination", "identity"}
         assert all(0 < change < math.inf for change in turns.changes.values())
-        assert turns.rotation_error_deg >= 0 and turns.turn_deg >= 0
+        assert turns.error >= 0 and turns.moved >= 0
 
 
 def test_true_turns_are_known_to_a_judge_without_error() -> None:
@@ -255,6 +396,6 @@ def test_true_turns_are_known_to_a_judge_without_error() -> None:
 
     sampler.render = render  # type: ignore[method-assign, assignment]
     result = measure_true_turns(judge, sampler, pairs=9, image_size=16, seed=3, turn_deg=10.0)
-    assert result.as_asked.turn_deg == pytest.approx(10, rel=0.01) and result.full.turn_deg > 10
-    assert [turns.rotation_error_deg for turns in result] == pytest.approx([0, 0], abs=1e-2)
+    assert result.as_asked.moved == pytest.approx(10, rel=0.01) and result.full.moved > 10
+    assert [turns.error for turns in result] == pytest.approx([0, 0], abs=1e-2)
     assert all(change == 0 for turns in result for change in turns.changes.values())

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from datamodules.latent_pairs import LatentPairDataModule, LatentPairs
-from evaluation.stylerig_edits import RotationEdits
+from evaluation.stylerig_measuring import StyleRigEdits
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.stylerig import StyleRig, StyleRigSettings
-from models.stylerig import FaceReconstruction, Provenance, RigNet
+from models.stylerig import FaceReconstruction, RigNet
 from tests.tiny_stylerig import quiet_trainer, use_toy_face
 
 # Pairs of a step of all ranks together. Those of validation and test are odd in number: one rank has one more.
@@ -87,7 +87,7 @@ def train(folder: Path, kind: str, devices: int) -> dict[str, Any]:
         enable_checkpointing=False,
         limit_val_batches=0,
         log_every_n_steps=1,
-        callbacks=[record, *([RotationEdits()] if kind == "rignet" else [])],
+        callbacks=[record, *([StyleRigEdits()] if kind == "rignet" else [])],
     )
     trainer.fit(module, data)
     weights = {name: parameter.detach().clone() for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -111,9 +111,9 @@ def main(folder: Path) -> None:
         written: list[str] = []
         for network in (RigNet, FaceReconstruction):
 
-            def save(self: Any, path: str | Path, provenance: Provenance, original: Any = network.save) -> Path:
+            def save(self: Any, path: str | Path, *others: Any, original: Any = network.save) -> Path:
                 written.append(Path(path).name)
-                return original(self, path, provenance)
+                return original(self, path, *others)
 
             patch.setattr(network, "save", save)
         results = {kind: train(folder, kind, 2) for kind in ("rignet", "face_reconstruction")}

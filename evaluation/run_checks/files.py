@@ -12,7 +12,7 @@ from renderers.errors import InputError
 
 # Kinds that a parameter takes, by class and parameter where its name alone does not tell, else by its name.
 _WANTED: dict[str, tuple[Kind, ...]] = {
-    "StyleRig.weights": ("RigNet",),
+    "StyleRig.weights": ("RigNet", "steering network"),
     "StyleGAN2.weights": ("generator",),
     "generator": ("generator",),
     # Checkpoints of other projects hold both networks.
@@ -23,6 +23,7 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "identity": ("identity network",),
     "embedder": ("identity network",),
     "judge": ("judge",),
+    "reader": ("judge",),
     "face_model": ("face model",),
     "root": ("photos",),
     "photos": ("photos",),

@@ -30,6 +30,7 @@ Kind = Literal[
     "judge",
     "face reconstruction",
     "RigNet",
+    "steering network",
     "face model",
     "perceptual features",
     "Inception features",
@@ -48,6 +49,7 @@ _OWN_KINDS: dict[str, Kind] = {
     "judge": "judge",
     "face-reconstruction": "face reconstruction",
     "rignet": "RigNet",
+    "steering": "steering network",
     "procedural-morphable-model": "face model",
     "face-model": "face model",
 }

@@ -1,0 +1,55 @@
+"""The published settings at full size: first steps on untrained StyleGAN2 networks of FFHQ's sizes, with the full face mesh."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import cli
+from models.morphable.procedural import procedural_model
+from models.stylegan2.loading import save_generator
+from models.stylegan2.sizing import SizedGenerator
+from models.weights import describe_weights, load_weights
+from tests.conftest import ROOT
+from tests.tiny_stylerig import write_networks
+
+pytestmark = pytest.mark.slow
+
+STEPS = (
+    "--trainer.max_steps 2 --trainer.limit_val_batches 0 --trainer.num_sanity_val_steps 0 --trainer.accelerator cpu "
+    "--trainer.precision 32-true --trainer.enable_model_summary false --logger.wandb disabled --data.batch_size 1"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "channel_base", "control"),
+    [(1024, 18, 32768, "all"), (256, 14, 16384, "expression")],
+    ids=["ffhq1024", "ffhq256"],
+)
+def test_published_settings_take_their_first_steps(
+    size: int, layers: int, channel_base: int, control: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F first, then a rig on it, by the commands that the configs name; one pair per step, all else as it stands there."""
+    folder = f"configs/ffhq{size}"
+    settings = yaml.safe_load((ROOT / folder / "stylerig.yaml").read_text())["model"]["init_args"]
+    assert procedural_model(settings["scene"]["density"]).vertex_count >= 53_000
+    assert settings["scene"]["image_size"] is None and settings["scene"]["primitive"] == "points"
+    monkeypatch.chdir(tmp_path)
+    landmarker = write_networks(tmp_path)["landmarker"]
+    torch.manual_seed(0)
+    generator = save_generator(
+        tmp_path / "full.safetensors", SizedGenerator(size, channel_base, channel_max=512, z_dim=512, w_dim=512)
+    )
+    files = ["--model.generator", str(generator), "--model.landmarker", landmarker]
+    faces = ["--config", f"{folder}/face_reconstruction.yaml", "--model.settings.landmark_steps", "1"]
+    cli.main(["fit", *faces, *files, *STEPS])
+    rig = ["--config", f"{folder}/stylerig.yaml", "--config", f"configs/controls/{control}.yaml"]
+    cli.main(["fit", *rig, *files, *STEPS])
+    (written,) = tmp_path.glob("runs/*/*/rignet.safetensors")
+    config = describe_weights(written).config
+    assert (config["num_layers"], config["w_dim"], config["latent"]) == (layers, 512, 32)
+    assert config["sources"]["face_model"] == "procedural:full"
+    state = load_weights(written, "rignet")[0]
+    assert state["decoder_weight"].shape == (layers, 32 + (3 + 64 + 27 if control == "all" else 64), 512)
+    assert all(bool(torch.isfinite(value).all()) for value in state.values()) and bool(state["decoder_weight"].any())
