@@ -45,9 +45,14 @@ class FaceScene:
     def camera(self) -> PerspectiveCamera:
         return PerspectiveCamera(self.focal_length, self.distance)
 
+    @property
+    def face_model_source(self) -> str:
+        """The face model as `models.morphable.loading.load_face_model` takes it."""
+        return self.face_model or f"{SHIPPED}:{self.density or 'coarse'}"
+
     def load_face_model(self) -> MorphableModel:
         """The whole face model."""
-        return load_face_model(self.face_model or f"{SHIPPED}:{self.density or 'coarse'}")
+        return load_face_model(self.face_model_source)
 
     def renderer(self, face_model: MorphableModel, resolution: int) -> FaceRenderer:
         """The renderer of the region, for pictures of `resolution` pixels.

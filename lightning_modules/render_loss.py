@@ -20,7 +20,7 @@ NOMINAL_FACE_SHARE = 0.3
 
 
 class RenderLossTerms(NamedTuple):
-    """Means over the batch.
+    """Means over the batch, or the terms of each sample.
 
     Attributes:
         total: photometric_weight * photometric + landmark_weight * landmark.
@@ -28,9 +28,9 @@ class RenderLossTerms(NamedTuple):
         landmark: Unweighted.
     """
 
-    total: Float[Tensor, ""]
-    photometric: Float[Tensor, ""]
-    landmark: Float[Tensor, ""]
+    total: Float[Tensor, "*batch"]
+    photometric: Float[Tensor, "*batch"]
+    landmark: Float[Tensor, "*batch"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,26 @@ class RenderLoss(nn.Module):
         parameters: FaceParameters,
     ) -> RenderLossTerms:
         """The loss of parameters against pictures, from `targets`."""
+        photometric, landmark = (values.mean() for values in self._each(target, landmarks, parameters))
+        return self._weighted(photometric, landmark)
+
+    def of_each(
+        self,
+        target: Float[Tensor, "batch 3 rows columns"],
+        landmarks: Float[Tensor, "batch 66 2"],
+        parameters: FaceParameters,
+    ) -> RenderLossTerms:
+        """As `forward`, with the terms of each sample, (batch,) each, in place of their means."""
+        return self._weighted(*self._each(target, landmarks, parameters))
+
+    def _weighted(self, photometric: Tensor, landmark: Tensor) -> RenderLossTerms:
+        total = self.weights.photometric * photometric + self.weights.landmark * landmark
+        return RenderLossTerms(total, photometric, landmark)
+
+    def _each(
+        self, target: Tensor, landmarks: Tensor, parameters: FaceParameters
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """The photometric and the landmark term of each sample."""
         height, width = self.renderer.image_size
         weights = self.weights
         if weights.photometric > 0:
@@ -112,21 +132,20 @@ class RenderLoss(nn.Module):
             photometric = self._photometric(target, render.image, render.mask[:, 0])
         else:
             predicted = self.renderer.project_landmarks(parameters)
-            photometric = target.new_zeros(())
+            photometric = target.new_zeros(len(target))
         squared = (landmarks - landmarks_66(predicted)).square().sum(dim=2)
         if weights.robust_landmarks is not None:
             squared = _bounded(squared, weights.robust_landmarks * height)
         squared = squared.sum(dim=1)
-        landmark = (squared / (NOMINAL_FACE_SHARE * height * width) if weights.normalised else squared).mean()
-        return RenderLossTerms(weights.photometric * photometric + weights.landmark * landmark, photometric, landmark)
+        return photometric, (squared / (NOMINAL_FACE_SHARE * height * width) if weights.normalised else squared)
 
-    def _photometric(self, target: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+    def _photometric(self, target: Tensor, image: Tensor, mask: Tensor) -> Float[Tensor, " batch"]:
         squared = (target - image).square().sum(dim=1)
         if self.weights.robust is not None:
             squared = _bounded(squared, self.weights.robust)
         summed = (mask * squared).sum(dim=(1, 2))
         # A face that has left the picture covers no pixel.
-        return (summed / mask.sum(dim=(1, 2)).clamp_min(1) if self.weights.normalised else summed).mean()
+        return summed / mask.sum(dim=(1, 2)).clamp_min(1) if self.weights.normalised else summed
 
 
 def _bounded(squared: Float[Tensor, "*shape"], bound: float) -> Float[Tensor, "*shape"]:

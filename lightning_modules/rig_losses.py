@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -52,6 +53,7 @@ class StyleRigLosses(nn.Module):
         achieved: FaceParameters,
         requested_target: tuple[Tensor, Tensor],
         own_target: tuple[Tensor, Tensor],
+        consistency: bool = True,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Both losses.
 
@@ -61,8 +63,11 @@ class StyleRigLosses(nn.Module):
             achieved: p_hat = F(w_hat).
             requested_target: Target of `RenderLoss` made of I_v.
             own_target: That made of I_w.
+            consistency: Whether L_consist carries gradients; without, it takes less time.
         """
         component = self.control.component
         edit = requested.with_components_from(achieved, (component,))
         consist = own.with_components_from(achieved, preserved_components(component))
-        return self.loss(*requested_target, edit).total, self.loss(*own_target, consist).total
+        with torch.set_grad_enabled(consistency and torch.is_grad_enabled()):
+            kept = self.loss(*own_target, consist).total
+        return self.loss(*requested_target, edit).total, kept

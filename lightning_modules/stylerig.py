@@ -1,12 +1,9 @@
 """Training of RigNet on a fixed generator (StyleRig section 7): two-way cycle consistency on pairs of latent codes."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pytorch_lightning import LightningModule
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -17,56 +14,26 @@ from lightning_modules.face_reconstruction import WEIGHTS_NAME as FACE_RECONSTRU
 from lightning_modules.face_reconstruction import optimiser_of
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.frozen import freeze, leave_unsynchronised
+from lightning_modules.measured import MeasuredModule
 from lightning_modules.nested_reconstruction import FaceReconstructionRun
 from lightning_modules.pair_batches import codes_and_images
 from lightning_modules.reduction import log_means
-from lightning_modules.render_loss import RenderLoss, RenderLossWeights
-from lightning_modules.rig_losses import Control, StyleRigLosses
+from lightning_modules.render_loss import RenderLoss
+from lightning_modules.rig_losses import StyleRigLosses
 from lightning_modules.run_folder import folder_of
+from lightning_modules.stylerig_settings import StyleRigSettings
 from models.morphable import FaceParameters
 from models.observers import load_landmark_detector
 from models.stylegan2 import load_generator
-from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNet
+from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNetwork, RigSources
+from models.weights import PROJECT_ROOT, locate
 from renderers.errors import InputError
 
 WEIGHTS_NAME = "rignet.safetensors"
 
 
-@dataclass(frozen=True)
-class StyleRigSettings:
-    """How RigNet is trained.
-
-    Attributes:
-        controls: One entry for a single network, several for one network that controls several components (section 8.5): then
-            each pair gives a sample per entry, in which that component alone is changed, and each sample has the losses of
-            equation 2, L_rec among them.
-        latent: Width of each layer's latent l_i; 32 in the paper.
-        reconstruction: Weight of L_rec, 1 in the paper.
-        photometric: Weight of the photometric term, 1 in the paper.
-        normalised: Losses per pixel and per code entry, which mean the same at any resolution and for any generator; false for
-            the published sums.
-        robust, robust_landmarks: See `RenderLossWeights`; null in the paper.
-        optimiser: "adadelta" is the paper's (learning rate 0.01); the two were not compared.
-        learning_rate: Peak learning rate.
-        decay: Let the learning rate fall to zero along a half cosine over the run.
-        statistics_pairs: Training pairs over whose parameters F(w) the controls are normalised.
-    """
-
-    controls: list[Control] = field(default_factory=lambda: [Control()])
-    latent: int = 32
-    reconstruction: float = 1.0
-    photometric: float = 1.0
-    normalised: bool = True
-    robust: float | None = None
-    robust_landmarks: float | None = None
-    optimiser: Literal["adamw", "adadelta"] = "adamw"
-    learning_rate: float = 1e-3
-    decay: bool = True
-    statistics_pairs: int = 1000
-
-
-class StyleRig(LightningModule):
-    """Trains a RigNet; at the end of the fit its weights are written."""
+class StyleRig(MeasuredModule):
+    """Trains a RigNet, or the steering baseline; at the end of the fit its weights are written."""
 
     # A face reconstruction trained here is written where all processes look for it.
     prepare_data_per_node = False
@@ -91,8 +58,8 @@ class StyleRig(LightningModule):
             scene: Face model, camera and renderer.
             settings: Controls, losses and optimiser.
             face_reconstruction_run: Used where face_reconstruction is null.
-            weights: Weights of a RigNet (rignet.safetensors) for the same generator, scene and controls: to test, or to start a
-                training from; null for an untrained one.
+            weights: Weights of a network (rignet.safetensors) for the same generator, scene, kind and controls: to test, or to
+                start a training from; null for an untrained one.
             output: File that the trained weights go to; null for rignet.safetensors in the run's folder.
 
         Raises:
@@ -106,10 +73,15 @@ class StyleRig(LightningModule):
         self.face_reconstruction: FaceReconstruction | None = None
         if face_reconstruction is not None:
             self.face_reconstruction = freeze(FaceReconstruction.load(face_reconstruction, self.provenance))
-        self.rignet = self._untrained_rignet(settings) if weights is None else self._trained_rignet(weights, settings)
+        # The steering baseline has its place, so that checkpoints and readers of either are alike.
+        self.rignet: RigNetwork = (
+            settings.untrained_network(self.generator, self.face_model.sizes)
+            if weights is None
+            else settings.trained_network(weights, self.provenance)
+        )
         renderer = scene.renderer(self.face_model, self.generator.resolution)
         self.losses = nn.ModuleList(
-            StyleRigLosses(control, RenderLoss(renderer, _render_weights(control, settings)))
+            StyleRigLosses(control, RenderLoss(renderer, settings.render_weights(control)))
             for control in settings.controls
         )
         freeze(self.losses)
@@ -118,6 +90,7 @@ class StyleRig(LightningModule):
         self.output = output
         self._weights = weights
         self._sources = {"generator": generator, "landmarker": landmarker}
+        self._face_reconstruction = face_reconstruction
         self._face_reconstruction_run = face_reconstruction_run
 
     def prepare_data(self) -> None:
@@ -144,8 +117,9 @@ class StyleRig(LightningModule):
     def forward(
         self, codes: Float[Tensor, "batch layers width"], parameters: Float[Tensor, "batch total"]
     ) -> Float[Tensor, "batch layers width"]:
-        """Edited codes: see `RigNet`."""
-        return self.rignet(codes, parameters)
+        """Codes edited towards packed face parameters, of which the network reads those of its components."""
+        assert self.face_reconstruction is not None
+        return self.rignet.edit(codes, self.face_reconstruction(codes), parameters)
 
     def training_step(self, batch: LatentPairs, batch_idx: int) -> Float[Tensor, ""]:
         losses = self.pair_losses(batch)
@@ -153,29 +127,15 @@ class StyleRig(LightningModule):
         self.log_dict({f"train/{name}": value for name, value in losses.items() if name != "loss"}, sync_dist=True)
         return losses["loss"]
 
-    def on_validation_start(self) -> None:
-        # Within a fit it is the training that is looked at.
-        if self.trainer.state.fn == TrainerFn.VALIDATING:
-            self._check_trained("validate")
-
-    def validation_step(self, batch: LatentPairs, batch_idx: int) -> None:
-        self._measure(batch, "validate")
-
-    def on_test_start(self) -> None:
-        self._check_trained("test")
-
-    def test_step(self, batch: LatentPairs, batch_idx: int) -> None:
-        self._measure(batch, "test")
-
-    def _check_trained(self, verb: str) -> None:
+    def check_trained(self, verb: str) -> None:
         # Training starts from a decoder of zeros, which edits nothing.
-        if not self.rignet.decoder_weight.any():
+        if not self.rignet.is_trained:
             raise InputError(
                 f"expected a trained RigNet to {verb}, got an untrained one; add --model.weights with a rignet.safetensors or "
                 "--ckpt_path with a checkpoint"
             )
 
-    def _measure(self, batch: LatentPairs, prefix: str) -> None:
+    def measure(self, batch: LatentPairs, prefix: str) -> None:
         losses = {f"{prefix}/{name}": value for name, value in self.pair_losses(batch).items()}
         log_means(self, losses, len(batch.w))
 
@@ -188,11 +148,23 @@ class StyleRig(LightningModule):
     def on_fit_end(self) -> None:
         if self.trainer.is_global_zero:
             path = Path(self.output) if self.output else folder_of(self.trainer) / WEIGHTS_NAME
-            rank_zero_info(f"RigNet written to {self.rignet.save(path, self.provenance)}")
+            written = self.rignet.save(path, self.provenance, self.sources)
+            rank_zero_info(f"{type(self.rignet).__name__} written to {written}")
+
+    @property
+    def sources(self) -> RigSources:
+        """Where the networks of this run are, for whoever opens the rig; during or after a run."""
+        reconstruction = self._face_reconstruction or self._own_face_reconstruction()
+        face_model = self.scene.face_model
+        return RigSources(
+            _recorded(self._sources["generator"]),
+            _recorded(reconstruction),
+            self.scene.face_model_source if face_model is None else _recorded(face_model),
+        )
 
     def pair_losses(self, batch: LatentPairs) -> dict[str, Float[Tensor, ""]]:
-        """The losses of equation 2 over both directions of each pair: `loss` (L_total), `reconstruction`, and `edit` and
-        `consistency` of each control (named by it where there are several)."""
+        """The losses of equation 2 over both directions of each pair: `loss` (L_total, weighted), and without their weights
+        `reconstruction`, and `edit` and `consistency` of each control (named by it where there are several)."""
         assert self.face_reconstruction is not None
         # Siamese: v is edited by w's parameters as w by v's, so both are one batch, exchanged with its own halves.
         codes, images = codes_and_images(batch)
@@ -200,22 +172,27 @@ class StyleRig(LightningModule):
         exchange = torch.arange(len(codes), device=codes.device).roll(len(batch.w))
         requested = own[exchange]
 
-        reconstruction = self.settings.reconstruction * self._code_distance(self.rignet(codes, own.pack()), codes)
+        settings, packed = self.settings, own.pack()
+        with torch.set_grad_enabled(settings.reconstruction > 0 and torch.is_grad_enabled()):
+            reconstruction = self._code_distance(self.rignet.edit(codes, packed, packed), codes)
         # The samples of a pair, one per control, share w and F(w), so that L_rec of all of them (section 8.5) is one term.
-        results = {"loss": len(self.losses) * reconstruction, "reconstruction": reconstruction}
+        total = len(self.losses) * settings.reconstruction * reconstruction
+        results = {"reconstruction": reconstruction}
         for losses in self.losses:
             assert isinstance(losses, StyleRigLosses)
             control = losses.control
             asked = own.with_components_from(requested, (control.component,))
-            edited = self.rignet(codes, asked.pack())
+            edited = self.rignet.edit(codes, packed, asked.pack())
             achieved = self.face_reconstruction.parameters_of(edited)
             target = losses.loss.targets(images, own_landmarks)
             requested_target = (target[0][exchange], target[1][exchange])
-            edit, consistency = losses(requested, own, achieved, requested_target, target)
+            edit, consistency = losses(
+                requested, own, achieved, requested_target, target, settings.consistency > 0
+            )
             suffix = f"_{control.component}" if len(self.losses) > 1 else ""
             results[f"edit{suffix}"], results[f"consistency{suffix}"] = edit, consistency
-            results["loss"] = results["loss"] + control.weight * (edit + consistency)
-        return results
+            total = total + control.weight * (edit + settings.consistency * consistency)
+        return {"loss": total, **results}
 
     @torch.no_grad()
     def _observe(self, codes: Tensor, images: Tensor) -> tuple[Tensor, FaceParameters]:
@@ -246,27 +223,6 @@ class StyleRig(LightningModule):
         """Where a face reconstruction trained by this run is kept."""
         return folder_of(self.trainer) / FACE_RECONSTRUCTION_NAME
 
-    def _untrained_rignet(self, settings: StyleRigSettings) -> RigNet:
-        rignet = RigNet(
-            self.generator.num_layers,
-            self.generator.w_dim,
-            [control.component for control in settings.controls],
-            self.face_model.sizes,
-            settings.latent,
-        )
-        rignet.centre_encoder(self.generator.mean_w)
-        return rignet
-
-    def _trained_rignet(self, weights: str, settings: StyleRigSettings) -> RigNet:
-        rignet = RigNet.load(weights, self.provenance)
-        wanted = tuple(control.component for control in settings.controls)
-        if (rignet.components, rignet.latent) != (wanted, settings.latent):
-            raise InputError(
-                f"expected a RigNet that controls {', '.join(wanted)} with latents of {settings.latent}, {weights} controls "
-                f"{', '.join(rignet.components)} with {rignet.latent}; correct settings.controls and settings.latent"
-            )
-        return rignet.train().requires_grad_(True)
-
     def _data(self) -> LatentPairDataModule:
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, LatentPairDataModule):
@@ -276,7 +232,7 @@ class StyleRig(LightningModule):
         return data
 
 
-def _render_weights(control: Control, settings: StyleRigSettings) -> RenderLossWeights:
-    return RenderLossWeights(
-        control.landmark_weight, settings.photometric, settings.normalised, settings.robust, settings.robust_landmarks
-    )
+def _recorded(path: str | Path) -> str:
+    """A file's path as a rig's file records it: relative to the project where it lies in it, else absolute."""
+    found = locate(path).resolve()
+    return found.relative_to(PROJECT_ROOT).as_posix() if found.is_relative_to(PROJECT_ROOT) else str(found)
