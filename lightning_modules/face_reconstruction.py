@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from pytorch_lightning import LightningModule
-from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -17,6 +16,7 @@ from datamodules.latent_pairs import LatentPairs
 from lightning_modules.edited_codes import EditedCodes, edit_pairs
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.frozen import freeze, leave_unsynchronised
+from lightning_modules.measured import MeasuredModule
 from lightning_modules.pair_batches import codes_and_images
 from lightning_modules.reduction import log_means
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights, landmarks_66
@@ -29,6 +29,8 @@ from renderers.errors import InputError
 
 # Relative weights of the squared coefficients in MoFA's regulariser, as public face code uses them.
 REGULARISER_RATIOS = {"identity": 1.0, "expression": 0.8, "reflectance": 1.7e-3}
+# Spread of the spherical-harmonic coefficients above the first over the demo's portraits; ours.
+ILLUMINATION_DEVIATION = 0.06
 WEIGHTS_NAME = "face_reconstruction.safetensors"
 
 
@@ -42,7 +44,11 @@ class FaceReconstructionSettings:
         regulariser: Weight of MoFA's statistical regulariser against the normalised rerendering loss. Under the published sums
             (loss.normalised false) multiply it by the number of pixels that the face covers.
         expression_deviation: Standard deviation of the expression coefficients, in which the regulariser counts them: 1 for models
-            such as Basel's, whose coefficients are in standard deviations; blendshape coefficients of portraits spread by about 0.2.
+            such as Basel's, whose coefficients are in standard deviations; blendshape coefficients of portraits spread by 0.2 to 0.4.
+        reflectance_ratio: Of the reflectance coefficients in the regulariser against those of the identity: 1.7e-3 in public face
+            code. Where the photometric term weighs much more than landmarks, so little lets the skin explain what the light does.
+        illumination_ratio: Of the illumination coefficients in it, which MoFA leaves free. On the front of a face the spherical harmonics
+            of x and xz, and of y and yz, hardly differ: without a prior, what is read of each, and so the light's direction, is chance.
         optimiser: "adadelta" is the paper's (learning rate 0.01); the two were not compared.
         learning_rate: Peak learning rate.
         decay: Let the learning rate fall to zero along a half cosine over the run.
@@ -54,6 +60,8 @@ class FaceReconstructionSettings:
     loss: RenderLossWeights = field(default_factory=lambda: RenderLossWeights(landmark=17.5, robust=0.3))
     regulariser: float = 0.01
     expression_deviation: float = 0.2
+    reflectance_ratio: float = REGULARISER_RATIOS["reflectance"]
+    illumination_ratio: float = 0.0
     optimiser: Literal["adamw", "adadelta"] = "adamw"
     learning_rate: float = 1e-3
     decay: bool = True
@@ -61,16 +69,30 @@ class FaceReconstructionSettings:
     edited: EditedCodes = EditedCodes()
 
     def __post_init__(self) -> None:
-        if min(self.learning_rate, self.expression_deviation) <= 0 or min(self.regulariser, self.landmark_steps) < 0:
+        weights = (self.regulariser, self.reflectance_ratio, self.illumination_ratio, self.landmark_steps)
+        if min(self.learning_rate, self.expression_deviation) <= 0 or min(weights) < 0:
             raise InputError(f"expected a positive learning rate and deviation and weights of 0 or more, got {self}; correct them")
 
 
-def statistical_regulariser(parameters: FaceParameters, expression_deviation: float = 1.0) -> Float[Tensor, ""]:
-    """MoFA's regulariser: weighted squared coefficients in standard deviations (Tewari et al. 2017, equation 8), batch mean."""
-    deviations = {"identity": 1.0, "expression": expression_deviation, "reflectance": 1.0}
+def statistical_regulariser(
+    parameters: FaceParameters,
+    expression_deviation: float = 1.0,
+    reflectance_ratio: float = REGULARISER_RATIOS["reflectance"],
+    illumination_ratio: float = 0.0,
+) -> Float[Tensor, ""]:
+    """MoFA's regulariser: weighted squared coefficients in standard deviations (Tewari et al. 2017, equation 8), batch mean.
+
+    The illumination, which MoFA leaves free, is counted in units of `ILLUMINATION_DEVIATION`.
+    """
+    deviations = {
+        "identity": 1.0,
+        "expression": expression_deviation,
+        "reflectance": 1.0,
+        "illumination": ILLUMINATION_DEVIATION,
+    }
+    ratios = {**REGULARISER_RATIOS, "reflectance": reflectance_ratio, "illumination": illumination_ratio}
     terms = [
-        ratio * (getattr(parameters, name) / deviations[name]).square().sum(dim=1)
-        for name, ratio in REGULARISER_RATIOS.items()
+        ratio * (getattr(parameters, name) / deviations[name]).square().sum(dim=1) for name, ratio in ratios.items()
     ]
     return torch.stack(terms).sum(dim=0).mean()
 
@@ -82,7 +104,7 @@ def landmark_error(
     return (landmarks_66(predicted) - landmarks_66(observed)).norm(dim=2).mean(dim=1)
 
 
-class DifferentiableFaceReconstruction(LightningModule):
+class DifferentiableFaceReconstruction(MeasuredModule):
     """Trains F on the codes of latent pairs; at the end of the fit its weights are written for `StyleRig` to use."""
 
     def __init__(
@@ -134,34 +156,25 @@ class DifferentiableFaceReconstruction(LightningModule):
         parameters = self.network.parameters_of(codes)
         loss = self.landmark_loss if self.global_step < self.settings.landmark_steps else self.loss
         terms = loss(*loss.targets(images, landmarks), parameters)
-        regulariser = statistical_regulariser(parameters, self.settings.expression_deviation)
+        regulariser = statistical_regulariser(
+            parameters,
+            self.settings.expression_deviation,
+            self.settings.reflectance_ratio,
+            self.settings.illumination_ratio,
+        )
         total = terms.total + self.settings.regulariser * regulariser
         self.log("train/loss", total, prog_bar=True, sync_dist=True)
         parts = {"photometric": terms.photometric, "landmark": terms.landmark, "regulariser": regulariser}
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, sync_dist=True)
         return total
 
-    def on_validation_start(self) -> None:
-        # Within a fit it is the training that is looked at.
-        if self.trainer.state.fn == TrainerFn.VALIDATING:
-            self._check_trained("validate")
-
-    def validation_step(self, batch: LatentPairs, batch_idx: int) -> None:
-        self._measure(batch, "validate")
-
-    def on_test_start(self) -> None:
-        self._check_trained("test")
-
-    def test_step(self, batch: LatentPairs, batch_idx: int) -> None:
-        self._measure(batch, "test")
-
-    def _check_trained(self, verb: str) -> None:
+    def check_trained(self, verb: str) -> None:
         if self.trainer.ckpt_path is None and not self._trained:
             raise InputError(
                 f"expected a trained face reconstruction to {verb}, got an untrained one; add --ckpt_path with a checkpoint of its run"
             )
 
-    def _measure(self, batch: LatentPairs, prefix: str) -> None:
+    def measure(self, batch: LatentPairs, prefix: str) -> None:
         codes, images, landmarks = self._observe(batch)
         parameters = self.network.parameters_of(codes)
         target, kept = self.loss.targets(images, landmarks)
