@@ -16,7 +16,7 @@ from evaluation.rig_calibration import judge_curves
 from lightning_modules.progress import check_seed
 from models.morphable import MorphableModel
 from models.observers import Judge, load_judge, load_landmark_detector
-from models.stylerig.calibration import SUFFIX, calibration_path, save_calibration
+from models.stylerig.calibration import SUFFIX, calibration_path, load_calibration, rig_digest, save_calibration
 from models.stylerig.control_curves import ControlCurve
 from models.stylerig.opening import OpenedRig, open_rig
 from models.stylerig.rig_network import RigNetwork
@@ -39,6 +39,7 @@ def calibrate(
     seed: int = 0,
     batch_size: int = 50,
     device: str = "auto",
+    overwrite: bool = False,
 ) -> None:
     """Ask values of each slider of unseen codes, read the pictures, and write what came as curves and supported ranges.
 
@@ -61,6 +62,8 @@ def calibrate(
         seed: of the codes; that of the rig's training keeps them unseen.
         batch_size: pictures at a time.
         device: auto, cpu, cuda, cuda:1, mps.
+        overwrite: replace an earlier calibration of the same weights, with whatever sliders it has; one of other weights is replaced
+            without asking.
     """
     check_seed(seed)
     if portraits < 0 or batch_size < 1:
@@ -76,6 +79,9 @@ def calibrate(
         # Everything is read before anything is measured: a missing file must not cost minutes.
         opened = {path: open_rig([path], generator, face_reconstruction, face_model).to(chosen) for path in rig}
         judge_network = None if judge is None else load_judge(judge).to(chosen)
+        if not overwrite:
+            for path, parts in opened.items():
+                _check_new(where[path], parts)
         for path, parts in opened.items():
             asked = asked_controls(parts.rig.components, parts.face_model, controls)
             reader = _reader(judge_network, landmarker, parts)
@@ -94,7 +100,7 @@ def calibrate(
                 _say,
             )
             written = save_calibration(where[path], calibration)
-            figures = write_figures(written.with_suffix(""), calibration_figures(calibration))
+            figures = write_figures(written.with_suffix(""), calibration_figures(calibration), alone=True)
             print(calibration_table(calibration))
             print(f"calibration of {path} in {written}, figures in {figures}", flush=True)
 
@@ -104,6 +110,27 @@ def _place(rig: Path, output: Path | None) -> Path:
     return calibration_path(locate(rig)) if output is None else output / f"{rig.stem}{SUFFIX}"
 
 
+def _check_new(place: Path, parts: OpenedRig) -> None:
+    """Refuse to replace minutes of measuring; what is broken or of other weights is of no use to anybody."""
+    if not place.exists():
+        return
+    try:
+        earlier = load_calibration(place)
+    except InputError:
+        return
+    if earlier.weights == rig_digest(_network(parts)):
+        raise InputError(
+            f"expected no calibration of these weights, {place} has one of {', '.join(earlier.names)}; name another --output, or give "
+            "--overwrite"
+        )
+
+
+def _network(parts: OpenedRig) -> RigNetwork:
+    network = parts.rig.networks[0]
+    assert isinstance(network, RigNetwork)
+    return network
+
+
 def _reader(judge: Judge | None, landmarker: str | None, parts: OpenedRig) -> Reader:
     if judge is not None:
         _check_judge(judge, parts.face_model)
@@ -111,9 +138,7 @@ def _reader(judge: Judge | None, landmarker: str | None, parts: OpenedRig) -> Re
     if landmarker is not None:
         network = load_landmark_detector(landmarker).to(parts.generator.mean_w.device)
         return LandmarkReader(network, parts.face_model, parts.camera)
-    only = parts.rig.networks[0]
-    assert isinstance(only, RigNetwork)
-    return ReconstructionReader(parts.rig.face_reconstruction, only.parameter_std)
+    return ReconstructionReader(parts.rig.face_reconstruction, _network(parts).parameter_std)
 
 
 def _check_judge(judge: Judge, face_model: MorphableModel) -> None:

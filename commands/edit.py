@@ -10,6 +10,7 @@ from typing import Literal
 from PIL import Image
 
 from commands.devices import choose_device, repeatable_convolutions
+from commands.edit_files import CODES, GRID, SWEEP, TABLE, earlier_files, names_of_files
 from commands.edit_options import TRANSFERS, sliders_of, sweeps_of
 from commands.warning_filters import warnings_as_lines
 from evaluation.code_edits import CodeEdit, EditedCodes, edit_codes, warnings_for
@@ -20,16 +21,12 @@ from evaluation.video import check_gif_rate, video_codec, write_video
 from models.latent_codes import LatentCodes, load_codes, save_codes
 from models.stylegan2.sampling import pictures_of_codes
 from models.stylerig.opening import OpenedRig, open_rig
-from models.weights import locate
 from renderers.errors import InputError
 
 _GRID_CODES = 64
 # Pairs of before and after in a row.
 _GRID_COLUMNS = 4
 _GRID_WIDTH = 256
-_CODES, _TABLE = "codes.safetensors", "edits.csv"
-# Names of this command's own files, which pictures of codes must not take.
-_RESERVED = ("grid",)
 
 
 def edit(
@@ -113,7 +110,7 @@ def edit(
         face_model: face model, likewise.
         batch_size: pictures drawn together.
         device: auto, cpu, cuda, cuda:1, mps.
-        overwrite: write into a folder that holds edits already; the pictures of those are deleted.
+        overwrite: write into a folder that holds edits, or files of the names of this call's, already; those edits are deleted.
     """
     angles = [("yaw", yaw_deg, False), ("pitch", pitch_deg, False), ("roll", roll_deg, False)]
     angles += [("yaw", yaw_by_deg, True), ("pitch", pitch_by_deg, True), ("roll", roll_by_deg, True)]
@@ -132,8 +129,9 @@ def edit(
     asked = load_codes(codes)
     if names:
         asked = asked.select(names)
-    earlier = _earlier_files(output, codes, overwrite)
-    _check_names(asked.names)
+    drawn = asked.names if pictures and (sliders or transfer) else ()
+    swept = asked.names[:sweep_codes] if sweeps and sweep_layout == "each" else ()
+    earlier = earlier_files(output, codes, names_of_files(drawn, swept), overwrite)
     with warnings_as_lines():
         opened = open_rig(rig, generator, face_reconstruction, face_model).to(choose_device(device))
     asked.require(opened.generator)
@@ -145,7 +143,7 @@ def edit(
         # Whatever is wrong with a sweep shows in its first frame, before anything is written.
         edit_codes(opened, asked.w_plus[:1], request.of_rows(slice(0, 1)).with_sliders([each.at(0) for each in sweeps]))
         extremes = [each.at(frame) for each in sweeps for frame in (0, each.frames - 1)]
-        for line in dict.fromkeys(warnings_for(opened, rig, asked.w_plus, [*sliders, *extremes])):
+        for line in dict.fromkeys(warnings_for(opened, rig, asked.w_plus, request, extremes)):
             print(f"note: {line}", file=sys.stderr)
         done = edit_codes(opened, asked.w_plus, request) if request.components else None
         # In this order no picture lies beside codes that it was not made of, wherever this is interrupted.
@@ -154,8 +152,8 @@ def edit(
         output.mkdir(parents=True, exist_ok=True)
         written = []
         if done is not None:
-            write_text(output / _TABLE, _table(asked.names, done))
-            save_codes(output / _CODES, LatentCodes(done.codes, asked.names, asked.generator_digest))
+            write_text(output / TABLE, _table(asked.names, done))
+            save_codes(output / CODES, LatentCodes(done.codes, asked.names, asked.generator_digest))
             _draw(opened, asked, done, pictures, noise, batch_size, output)
             written.append(f"{_said(len(asked), 'code')} edited")
         if sweeps:
@@ -176,40 +174,6 @@ def _check_numbers(batch_size: int, sweep_codes: int, feedback: int, expression_
         raise InputError(
             f"expected --feedback of 0 or more and --expression_deviation above 0, got {feedback} and {expression_deviation}; correct them"
         )
-
-
-def _check_names(names: Sequence[str]) -> None:
-    for name in names:
-        if name.casefold() in _RESERVED:
-            raise InputError(
-                f"expected codes of other names than {', '.join(_RESERVED)}, which this command writes, got {name}; rename it"
-            )
-
-
-def _earlier_files(output: Path, codes: Path, overwrite: bool) -> list[Path]:
-    """What an earlier call wrote into the folder, to be deleted: files of names that its table has; others are not its own."""
-    if output.exists() and not output.is_dir():
-        raise InputError(f"expected a folder to write to, {output} is a file; name another")
-    if not output.exists():
-        return []
-    own = [output / _CODES, output / _TABLE, output / "sweep.mp4", output / "sweep.gif", output / "grid.png"]
-    present = [path for path in own if path.exists()]
-    if locate(codes).resolve().parent == output.resolve():
-        raise InputError(f"expected another folder than that of the codes to edit, got {output}; name another")
-    if present and not overwrite:
-        raise InputError(
-            f"expected a folder without edits, {output} holds {present[0].name}; name another, or give --overwrite"
-        )
-    if (output / _CODES).exists() and not (output / _TABLE).exists():
-        raise InputError(
-            f"expected a folder of edits to overwrite, the codes in {output} are of another command; name another"
-        )
-    drawn = []
-    if (output / _TABLE).exists():
-        rows = list(csv.reader((output / _TABLE).read_text(encoding="utf-8").splitlines()))[1:]
-        stems = [row[0] for row in rows if row and not any(letter in row[0] for letter in "/\\")]
-        drawn = [output / f"{stem}{suffix}" for stem in stems for suffix in (".png", ".mp4", ".gif")]
-    return [*own, *drawn]
 
 
 def _draw(
@@ -239,7 +203,7 @@ def _draw(
     width = 2 * min(_GRID_COLUMNS, len(cells) // 2)
     grid = [cells[start : start + width] for start in range(0, len(cells), width)]
     labels = ["before", "after"] * (width // 2)
-    picture_grid(grid, column_labels=labels).save(folder / "grid.png")
+    picture_grid(grid, column_labels=labels).save(folder / GRID)
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:
@@ -261,7 +225,7 @@ def _sweep(
     folder: Path,
 ) -> int:
     """Write the videos; the number of frames of each."""
-    parts = {"sweep": chosen}
+    parts = {SWEEP: chosen}
     if layout == "each":
         parts = {name: slice(row, row + 1) for row, name in enumerate(asked.names[chosen])}
     count = 0

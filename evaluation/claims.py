@@ -49,7 +49,7 @@ def add_claims(report: Report, claims: Sequence[Claim]) -> None:
         [
             claim.text,
             claim.source,
-            claim.measure or f"needs {claim.missing}",
+            "; ".join(part for part in (claim.measure, claim.missing and f"needs {claim.missing}") if part),
             "; ".join(f"{name} {value:.3g}" for name, value in claim.values.items()),
             Mark(claim.verdict, claim.holds),
         ]

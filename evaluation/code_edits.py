@@ -151,27 +151,36 @@ def warnings_for(
     opened: OpenedRig,
     paths: Sequence[Path],
     codes: Float[Tensor, "codes layers width"],
-    sliders: Sequence[Slider],
+    edit: CodeEdit,
+    further: Sequence[Slider] = (),
     batch_size: int = 256,
 ) -> list[str]:
     """A line for each slider that is asked beyond what the teacher supports: by the calibration beside a rig's file where that slider
-    was measured, else by what the rig's training saw.
+    was measured, else by what the rig's training saw. A pose or light that is transferred is looked at as the sliders that it is
+    read as; expression and geometry have no few that say it all.
 
     Args:
         opened: The rig.
         paths: Its files, in the order of its networks.
         codes: What is to be edited.
-        sliders: What is asked.
+        edit: What is asked.
+        further: Sliders on top, such as the ends of sweeps; one name may be there several times.
         batch_size: Codes at a time.
 
     Raises:
         InputError: for a broken calibration, or one of other weights.
     """
+    asked_of = [*edit.sliders, *further]
+    named = {slider.name for slider in asked_of}
+    # Moved by nothing from where the transfer puts them.
+    transferred = [Slider(name, 0.0, True) for each in edit.transferred for name in _READ_AS.get(each, ()) if name not in named]
+    sliders = [*transferred, *asked_of]
     if not sliders:
         return []
     device = opened.generator.mean_w.device
     with torch.no_grad():
         own = FaceParameters.cat([opened.rig.parameters_of(part.to(device)) for part in codes.split(batch_size)])
+    own = replace(edit, sliders=()).target(own, opened)
     calibrations: dict[int, RigCalibration | None] = {}
     for position, path in enumerate(paths):
         network = opened.rig.networks[position]

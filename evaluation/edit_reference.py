@@ -35,10 +35,10 @@ def read_reference(reference: str, opened: OpenedRig, landmarker: str, expressio
     """
     if Path(reference).suffix.lower() in SUFFIXES:
         return _of_picture(Path(reference), opened, landmarker, expression_deviation)
-    path, _, name = (reference, "", "") if Path(reference).exists() else reference.rpartition(":")
-    codes = load_codes(path or name)
+    path, colon, name = (reference, "", "") if Path(reference).exists() else reference.rpartition(":")
+    codes = load_codes(path if colon else reference)
     codes.require(opened.generator)
-    if path and name:
+    if colon:
         codes = codes.select([name])
     with torch.no_grad():
         parts = codes.w_plus.to(opened.generator.mean_w.device).split(1024)

@@ -42,8 +42,7 @@ def explain_units(component: str) -> str:
 @torch.no_grad()
 def shown_codes(rut: RigUnderTest, count: int) -> Float[Tensor, "codes layers width"]:
     """Codes to edit: of single latents by fixed seeds, unmixed and untruncated, as the generator was trained."""
-    w = codes_of_seeds(rut.generator, range(_TARGET_SEED, _TARGET_SEED + count))
-    return rut.generator.broadcast(w)
+    return _of_seeds(rut, range(_TARGET_SEED, _TARGET_SEED + count))
 
 
 @torch.no_grad()
@@ -55,7 +54,7 @@ def source_codes(rut: RigUnderTest, component: str, count: int) -> Float[Tensor,
         component: Which component.
         count: From 1 to 62.
     """
-    codes = rut.generator.broadcast(codes_of_seeds(rut.generator, _SOURCE_SEEDS))
+    codes = _of_seeds(rut, _SOURCE_SEEDS)
     spread = rut.network.parameter_std[rut.network.sizes.slice(component)]
     values = getattr(rut.face_reconstruction.parameters_of(codes), component) / spread
     values = values - values.mean(dim=0)
@@ -63,3 +62,8 @@ def source_codes(rut: RigUnderTest, component: str, count: int) -> Float[Tensor,
     order = (values @ direction).argsort()
     # Not the very ends, which may be outliers.
     return codes[order[torch.linspace(1, len(order) - 2, count, device=order.device).round().long()]]
+
+
+def _of_seeds(rut: RigUnderTest, seeds: range) -> Float[Tensor, "codes layers width"]:
+    # Codes by seed come on the CPU.
+    return rut.generator.broadcast(codes_of_seeds(rut.generator, seeds).to(rut.device))

@@ -56,15 +56,24 @@ class Figure:
         return text.getvalue()
 
 
-def write_figures(run_folder: Path, figures: Sequence[Figure]) -> Path:
+def write_figures(run_folder: Path, figures: Sequence[Figure], alone: bool = False) -> Path:
     """Write figures as ``figures/<name>.png`` and ``figures/<name>.csv`` with an index, replacing those of the same names.
+
+    Args:
+        run_folder: Where the folder of figures is made.
+        figures: What to write.
+        alone: Leave other figures out of the index, which show another state of what is measured; their files stay.
 
     Returns:
         The folder.
+
+    Raises:
+        InputError: where figures are there that are broken, unless these are left out.
     """
     folder = run_folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {figure.name: figure for figure in (read_figures(run_folder) if (folder / _INDEX).exists() else ())}
+    earlier = read_figures(run_folder) if (folder / _INDEX).exists() and not alone else ()
+    kept = {figure.name: figure for figure in earlier}
     kept.update({figure.name: figure for figure in figures})
     for figure in figures:
         if figure.picture is not None:
@@ -92,10 +101,13 @@ def read_figures(run_folder: Path) -> list[Figure]:
         return [_read(folder, entry) for entry in index]
     except FileNotFoundError as error:
         raise InputError(
-            f"expected figures in {folder}, {error.filename} is missing; write them by 'lightning test' with figures in its config"
+            f"expected figures in {folder}, {error.filename} is missing; remove that folder and run 'lightning test' with figures in "
+            "its config"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"expected figures in {folder}, they cannot be read ({error}); run the test again") from error
+    except (OSError, ValueError, LookupError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"expected figures in {folder}, they cannot be read ({error}); remove that folder and run the test again"
+        ) from error
 
 
 def _read(folder: Path, entry: dict[str, object]) -> Figure:

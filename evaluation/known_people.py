@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from datamodules.portraits import PortraitSampler
 from evaluation.picture_readers import CoefficientReader, reading_of, unit_of
+from evaluation.reading_changes import median_of
 from evaluation.stylerig_edits import edited_by, read_codes
 from models.morphable import FaceParameters
 from models.stylegan2 import Generator
@@ -102,16 +102,13 @@ def edits_of_known_people(
     true_reading, wanted_reading = reading_of(truth), reading_of(wanted)
     read_by_f = reading_of(face_reconstruction.parameters_of(codes))
 
-    def median(distances: Tensor) -> float:
-        return float(distances.median())
-
     return KnownPeopleMeasurement(
         component=component,
         reader=reader.name,
         people=people,
-        reconstruction_error=median(reader.distance(component, read_by_f, true_reading)),
-        reading_error=median(reader.distance(component, unedited_reading, true_reading)),
-        asked=median(reader.distance(component, unedited_reading, wanted_reading)),
-        error=median(reader.distance(component, edited_reading, wanted_reading)),
-        error_of_differences=median(reader.distance(component, moved_reading, wanted_reading)),
+        reconstruction_error=median_of(reader.distance(component, read_by_f, true_reading)),
+        reading_error=median_of(reader.distance(component, unedited_reading, true_reading)),
+        asked=median_of(reader.distance(component, unedited_reading, wanted_reading)),
+        error=median_of(reader.distance(component, edited_reading, wanted_reading)),
+        error_of_differences=median_of(reader.distance(component, moved_reading, wanted_reading)),
     )

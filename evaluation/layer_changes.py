@@ -32,6 +32,7 @@ class LayerChanges:
             where w's own parameters are asked for. What an imperfect L_rec leaves is not in it.
         effect_by_f: Share of each layer in what F sees of the edit: see `evaluation.layer_effects`.
         effect_by_judge: Likewise by the judge; None without one.
+        judged: Edits behind `effect_by_judge`, the first of all; 0 without a judge.
     """
 
     component: str
@@ -39,6 +40,7 @@ class LayerChanges:
     by_control: Float[Tensor, "edits layers"]
     effect_by_f: Float[Tensor, " layers"]
     effect_by_judge: Float[Tensor, " layers"] | None
+    judged: int = 0
 
     @property
     def effect(self) -> Float[Tensor, " layers"]:
@@ -70,10 +72,11 @@ def measure_layer_changes(rut: RigUnderTest, component: str, mixings: int = 2500
         edited.append((result - pairs.w).norm(dim=2))
         by_control.append((result - unasked).norm(dim=2))
     effect_by_f = layer_effects(rut, component, by_face_reconstruction(rut, component), mixings)
-    effect_by_judge = None
+    effect_by_judge, judged = None, min(judged, mixings) if rut.judge is not None else 0
     if rut.judge is not None:
-        effect_by_judge = layer_effects(rut, component, by_judge(rut, component), min(judged, mixings))
-    return LayerChanges(component, torch.cat(edited).cpu(), torch.cat(by_control).cpu(), effect_by_f, effect_by_judge)
+        effect_by_judge = layer_effects(rut, component, by_judge(rut, component), judged)
+    changes = (torch.cat(edited).cpu(), torch.cat(by_control).cpu())
+    return LayerChanges(component, *changes, effect_by_f, effect_by_judge, judged)
 
 
 def _edit(rut: RigUnderTest, codes: Tensor, own: FaceParameters, target: FaceParameters) -> Tensor:
@@ -126,7 +129,8 @@ def _component_figure(changes: LayerChanges, resolutions: tuple[int, ...], devia
             f"Mean l2 change of each layer's code over {edits} mixings of unseen pairs; whiskers are one standard deviation. Layers count "
             "from 0 and are labelled with the pixels at which they act; the last one feeds colours alone. 'By the control' is the part "
             "that goes back to the parameters asked for, against asking for the code's own. Columns in deviations divide by the length "
-            f"of the standard deviation of W, {deviation:.3g}; effect shares say how much of what the edit moves a layer moves alone."
+            f"of the standard deviation of W, {deviation:.3g}; effect shares say how much of what the edit moves a layer moves alone, by F "
+            f"over all mixings{f', by the judge over the first {changes.judged}' if changes.judged else ''}."
         ),
         columns=("layer", "resolution_px", *columns),
         rows=tuple(
@@ -155,18 +159,20 @@ def _summary(measured: list[LayerChanges], resolutions: tuple[int, ...]) -> Figu
 
     rows = [row("equal", "change", torch.ones(len(resolutions)))]
     for changes in measured:
+        rows.append(row(changes.component, "whole_change", changes.edited.mean(dim=0)))
         rows.append(row(changes.component, "change", changes.by_control.mean(dim=0)))
         rows.append(row(changes.component, "effect_by_f", changes.effect_by_f))
         if changes.effect_by_judge is not None:
             rows.append(row(changes.component, "effect_by_judge", changes.effect_by_judge))
-    reader = "F" if measured[0].effect_by_judge is None else "the judge"
+    edits = len(measured[0].edited)
+    reader, seen = ("F", edits) if measured[0].effect_by_judge is None else ("the judge", measured[0].judged)
     return Figure(
         name=SUMMARY,
         title="Which resolutions carry the effect of an edit (our measure, beside the l2 change of StyleRig Fig. 4)",
         caption=(
-            f"Share of each layer in what {reader} sees the component move by, the layer's change made alone: not the paper's measure, "
-            f"which is in the table's rows named change (l2 by the control, over {len(measured[0].edited)} mixings); the two need not "
-            "agree. The centre is the mean resolution on a "
+            f"Share of each layer in what {reader} sees the component move by in {seen} mixings, the layer's change made alone: not the "
+            f"paper's measure, which is in the table's rows named whole_change (l2 of the edit, over {edits} mixings; rows named change "
+            "hold the part of it by the control alone); the two need not agree. The centre is the mean resolution on a "
             f"logarithmic scale; coarse is up to {_COARSE_UP_TO} pixels, medium up to {_MEDIUM_UP_TO}, fine above. The first row is an "
             "equal change of all layers."
         ),

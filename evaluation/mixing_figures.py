@@ -4,6 +4,7 @@ import torch
 
 from evaluation.figure_parts import NAMES, distance_name, explain_units, reader_of, shown_codes, source_codes
 from evaluation.figures import Cell, Figure
+from evaluation.reading_changes import median_of
 from evaluation.rig_under_test import RigUnderTest
 from evaluation.stylerig_edits import read_codes
 from evaluation.stylerig_pictures import mixing_grid
@@ -37,7 +38,7 @@ def _mixing_figure(rut: RigUnderTest, component: str, sources: int, targets: int
         columns = zip(before.tolist(), after.tolist(), *(change.tolist() for change in changes.values()), strict=True)
         rows += [(index + 1, number + 1, *values) for number, values in enumerate(columns)]
     numbers = torch.tensor([row[2:4] for row in rows])
-    before_median, after_median = numbers.median(dim=0).values.tolist()
+    before_median, after_median = (median_of(column) for column in numbers.unbind(dim=1))
     unit = "degrees" if component == "rotation" else "spreads"
     return Figure(
         name=f"mixing_{component}",

@@ -11,9 +11,9 @@ from datamodules.portraits import PortraitSampler
 from evaluation.edit_sizes import edit_size
 from evaluation.figures import Cell, Figure
 from evaluation.plots import bar_plot, line_plot
-from evaluation.rig_under_test import RigUnderTest
+from evaluation.rig_under_test import RigUnderTest, check_judge
 from evaluation.unseen_codes import unseen_batches, unseen_parameters
-from models.morphable import FaceParameters
+from models.morphable import FaceParameters, MorphableModel
 from models.observers.judge import correlation
 from renderers.errors import InputError
 from renderers.protocols import FaceModel
@@ -36,7 +36,7 @@ def parameter_distribution(
 
     Args:
         rut: What is looked at; its judge, where there is one, reads pictures of some of the same codes.
-        codes: Codes of the test split; 20,000 in the paper.
+        codes: Codes of the test split; the paper takes 20,000 of its training, which are drawn alike.
         judged: Of these, how many pictures the judge reads.
         portraits: Also give the true parameters of as many portraits, from which the demo's generator learnt.
 
@@ -76,12 +76,17 @@ def _in_shown_units(parameters: FaceParameters, component: str) -> Tensor:
     return (values.rad2deg() if component == "rotation" else values).float().cpu()
 
 
-def _true_parameters(rut: RigUnderTest, count: int, batch_size: int = 1000) -> FaceParameters:
-    sampler = PortraitSampler("coarse").to(rut.device)
-    if sampler.face_model.expression_names != rut.face_model.expression_names:
+def check_portraits(face_model: MorphableModel) -> None:
+    """Raise InputError unless the parameters of a face model mean the same as those of portraits."""
+    if PortraitSampler("coarse").face_model.expression_names != face_model.expression_names:
         raise InputError(
             "expected the shipped face model to compare with portraits, got one of other expressions; set portraits to false"
         )
+
+
+def _true_parameters(rut: RigUnderTest, count: int, batch_size: int = 1000) -> FaceParameters:
+    check_portraits(rut.face_model)
+    sampler = PortraitSampler("coarse").to(rut.device)
     people = torch.arange(count)
     return FaceParameters.cat(
         [
@@ -95,10 +100,7 @@ def _judged(rut: RigUnderTest, count: int) -> tuple[FaceParameters, FaceParamete
     """What the judge reads of pictures, and F of their codes."""
     judge = rut.judge
     assert judge is not None
-    if judge.sizes != rut.face_model.sizes:
-        raise InputError(
-            f"expected a judge of the face model's sizes {rut.face_model.sizes}, got {judge.sizes}; set judge to null"
-        )
+    check_judge(judge, rut.face_model)
     readings, own = [], []
     for pairs in unseen_batches(rut, count // 2, 25):
         codes = torch.cat([pairs.w, pairs.v])
@@ -130,13 +132,12 @@ def _component_figure(
     unit = {"rotation": "degrees", "expression": "units of the face model", "illumination": "SH coefficients"}[
         component
     ]
-    shown = "Standard deviation" if component == "rotation" else "Mean, and one standard deviation to both sides,"
     counts = ", ".join(f"{source} ({len(values)})" for source, values in sources.items())
     return Figure(
         name=f"parameter_distribution_{component}",
         title=f"Distribution of the {component} over codes (StyleRig Fig. 6)",
         caption=(
-            f"{shown} of each coefficient, in {unit}: {counts}. q01 and q99 bound the middle 98 %. "
+            f"Mean, and one standard deviation to both sides, of each coefficient, in {unit}: {counts}. q01 and q99 bound the middle 98 %. "
             "What hardly varies here cannot be learnt from this generator."
         ),
         columns=tuple(columns),
@@ -149,8 +150,8 @@ def _picture(component: str, names: tuple[str, ...], sources: Mapping[str, Tenso
     means = {source: values.mean(dim=0) for source, values in sources.items()}
     stds = {source: values.std(dim=0) for source, values in sources.items()}
     if component == "rotation":
-        heights = {source: std.tolist() for source, std in stds.items()}
-        return bar_plot(["pitch", "yaw", "roll"], heights, f"standard deviation, {unit}")
+        heights, whiskers = ({source: each.tolist() for source, each in values.items()} for values in (means, stds))
+        return bar_plot(["pitch", "yaw", "roll"], heights, unit, whiskers)
     places = [float(index) for index in range(len(names))]
     return line_plot(
         {source: (places, mean.tolist()) for source, mean in means.items()},

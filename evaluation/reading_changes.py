@@ -37,6 +37,11 @@ class ReadingChange(NamedTuple):
     reflectance: Float[Tensor, " batch"]
 
 
+def median_of(values: Float[Tensor, " batch"]) -> float:
+    """The median: of an even number of values the mean of both middle ones, where PyTorch's takes the lower."""
+    return float(values.quantile(0.5))
+
+
 def reading_change(spreads: Spreads, before: JudgeReading, after: JudgeReading) -> ReadingChange:
     """What changed between two readings, picture by picture.
 

@@ -11,7 +11,16 @@ from models.morphable import FaceParameters, MorphableModel
 from models.observers import Judge
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNetwork
+from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
+
+
+def check_judge(judge: Judge, face_model: MorphableModel) -> None:
+    """Raise InputError unless a judge's readings are parameters of a face model."""
+    if judge.sizes != face_model.sizes:
+        raise InputError(f"expected a judge of the face model's sizes {face_model.sizes}, got {judge.sizes}; set judge to null")
+    if judge.expression_names and tuple(judge.expression_names) != tuple(face_model.expression_names):
+        raise InputError("expected a judge of the face model's expressions, got one that names others; set judge to null")
 
 
 @dataclass(frozen=True)

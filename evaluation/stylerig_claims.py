@@ -129,7 +129,10 @@ def in_plane_claims(runs: Sequence[RigRun]) -> list[Claim]:
 
 
 def in_plane_claim(label: str, asked: Sequence[float], roll: Sequence[float], yaw: Sequence[float]) -> Claim:
-    """Whether roll follows what is asked by less than `IGNORED_SHARE` of how the yaw follows it. All in degrees."""
+    """Whether roll follows what is asked, in either direction, by less than `IGNORED_SHARE` of how the yaw follows it; of a network
+    that does not turn heads this tells nothing. All in degrees."""
+    if len(set(asked)) < 2:
+        return unmeasured(_IN_PLANE, _LIMITS, "rotations of several sizes")
     slopes = {"roll per asked": slope(asked, roll), "yaw per asked": slope(asked, yaw)}
     return Claim(
         _IN_PLANE,
@@ -137,7 +140,7 @@ def in_plane_claim(label: str, asked: Sequence[float], roll: Sequence[float], ya
         f"{label}: degrees achieved per degree asked (least squares); roll must follow less than {IGNORED_SHARE:g} times as far as "
         "yaw (our bound)",
         slopes,
-        slopes["roll per asked"] < IGNORED_SHARE * slopes["yaw per asked"],
+        *_ignored(slopes["roll per asked"], slopes["yaw per asked"], "a network that turns heads as asked"),
     )
 
 
@@ -163,7 +166,7 @@ def asymmetry_claim(label: str, rows: Sequence[tuple[float, ...]]) -> Claim:
     """
     one_sided = [(left - right, done_left - done_right) for left, right, done_left, done_right in rows if left != right]
     both = [(left + right, done_left + done_right) for left, right, done_left, done_right in rows if left == right]
-    if not one_sided or not both:
+    if not any(asked for asked, _ in one_sided) or not any(asked for asked, _ in both):
         return unmeasured(_ASYMMETRY, _LIMITS, "expressions asked of one side and of both")
     gains = {"one side": _gain(one_sided), "both sides": _gain(both)}
     return Claim(
@@ -172,8 +175,16 @@ def asymmetry_claim(label: str, rows: Sequence[tuple[float, ...]]) -> Claim:
         f"{label}: achieved per asked (least squares through zero); the difference between the sides must follow less than "
         f"{IGNORED_SHARE:g} times as far as both sides together (our bound)",
         gains,
-        gains["one side"] < IGNORED_SHARE * gains["both sides"],
+        *_ignored(gains["one side"], gains["both sides"], "a network that changes expressions as asked"),
     )
+
+
+def _ignored(followed: float, reference: float, needs: str) -> tuple[bool | None, str]:
+    """Whether something is followed less than `IGNORED_SHARE` times as far as what it is compared with; what that needs, where this
+    is not followed itself."""
+    if not (math.isfinite(followed) and math.isfinite(reference) and reference > 0):
+        return None, needs
+    return abs(followed) < IGNORED_SHARE * reference, ""
 
 
 def _gain(pairs: Sequence[tuple[float, float]]) -> float:
@@ -187,11 +198,14 @@ def _best_for(component: str, runs: Sequence[RigRun]) -> list[RigRun]:
 
 
 def _columns(run: RigRun, figure: str, names: Sequence[str]) -> list[list[float]] | None:
-    """Columns of a figure's numbers; None for a figure without rows, or without these columns."""
+    """Columns of a figure's numbers; None for a figure without rows, without these columns, or with words in them."""
     table = run.figures.get(figure)
     if table is None or not table.rows or not set(names) <= set(table.columns):
         return None
-    return [[float(row[table.columns.index(name)]) for row in table.rows] for name in names]
+    columns = [[row[table.columns.index(name)] for row in table.rows] for name in names]
+    if any(isinstance(cell, str) for column in columns for cell in column):
+        return None
+    return [[float(cell) for cell in column] for column in columns]
 
 
 def _shares(run: RigRun, row: str) -> dict[str, float] | None:

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evaluation.claims import Claim, unmeasured
+from evaluation.run_records import differing_keys
 from evaluation.stylerig_runs import Kind, RigRun, nearest
 from renderers.errors import InputError
 
@@ -92,7 +94,8 @@ def _against_baseline(
             assert full is not None
             if component in run.edits and component in full.edits:
                 try:
-                    found.append(claim(component, (full.label, run.label), full.edits[component], run.edits[component]))
+                    edits = full.edits[component], run.edits[component]
+                    found.append(_of_equals(claim(component, (full.label, run.label), *edits), full, run, *edits))
                 except (TypeError, AttributeError, ValueError) as error:
                     raise InputError(
                         f"expected measured edits of the {component} in {full.label} and {run.label}, they cannot be read ({error}); "
@@ -100,6 +103,22 @@ def _against_baseline(
                     ) from error
     needs = f"a run of the baseline ({kind}) and one of the full method with the same generator and controls, both with measured edits"
     return found or [unmeasured(text, _FIG_8, needs)]
+
+
+# What makes a run one of the paper's baselines.
+_OF_KINDS = tuple(f"model.settings.{name}" for name in ("network", "reconstruction", "consistency"))
+
+
+def _of_equals(claim: Claim, full: RigRun, baseline: RigRun, full_edits: Edits, baseline_edits: Edits) -> Claim:
+    """A claim about two runs, without a verdict where their edits were not measured alike, and with what else their trainings differ
+    in."""
+    readers = [edits.get("reader") for edits in (full_edits, baseline_edits)]
+    if readers[0] != readers[1]:
+        return unmeasured(
+            claim.text, claim.source, f"edits by {full.label} and {baseline.label} read by one reader, not by {readers[0]} and {readers[1]}"
+        )
+    others = [key for key in differing_keys([full.settings, baseline.settings]) if key not in _OF_KINDS]
+    return claim if not others else replace(claim, measure=f"{claim.measure}. Their trainings differ in {', '.join(others)} as well")
 
 
 def _gradual(runs: Sequence[RigRun]) -> list[Claim]:
@@ -126,6 +145,8 @@ def gradual_claim(component: str, label: str, losses: Mapping[str, float]) -> Cl
         losses: Edit loss of the smallest and the largest edits, then consistency loss of the same.
     """
     edit_small, edit_large, kept_small, kept_large = losses.values()
+    if not all(math.isfinite(loss) for loss in losses.values()):
+        return unmeasured(_GRADUAL, _SUPPLEMENT, f"finite losses of edits of the {component} by {label}")
     measure = f"{label}, {component}: mean losses of the smallest and the largest edits"
     return Claim(_GRADUAL, _SUPPLEMENT, measure, losses, edit_small < edit_large and kept_small < kept_large)
 

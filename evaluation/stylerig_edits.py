@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evaluation.frechet import frechet_distance
 from evaluation.picture_readers import Reader, Reading, join, unit_of
+from evaluation.reading_changes import median_of
 from models.morphable import FaceParameters
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNetwork
@@ -90,7 +91,8 @@ class EditMeasurement:
         pairs: Number of pairs (w, v): the component of v is asked of w.
         unedited: w itself against v: the error that an edit has to remove.
         edited: StyleRig's.
-        mixing: Style mixing with 1, 2, ... coarse layers of v, up to the first whose error is no larger than StyleRig's.
+        mixing: Style mixing with 1, 2, ... coarse layers of v, up to the first whose error is no larger than StyleRig's. Coarse layers
+            carry the pose; what finer ones carry, as the light, mixing of those alone could take at less change of the rest.
         error_ratio: Error edited over unedited; infinite where nothing was asked.
         slope: Achieved per asked, both from w's own, over all coefficients in spreads (least squares; 1 is exact); NaN where nothing
             was asked.
@@ -192,11 +194,11 @@ def compare_readings(
     reader: Reader, result: Reading, own: Reading, source: Reading, component: str = "rotation"
 ) -> TransferMeasurement:
     """What a result shows against what it was made of (`own`) and what it was asked (`source`)."""
-    moved, error = (float(reader.distance(component, result, other).median()) for other in (own, source))
+    moved, error = (median_of(reader.distance(component, result, other)) for other in (own, source))
     axes: Sequence[float] = ()
     if component == "rotation":
-        axes = (result.rotation - source.rotation).rad2deg().abs().median(dim=0).values.tolist()
-    changes = {name: float(change.median()) for name, change in reader.changes(own, result, component).items()}
+        axes = [median_of(axis) for axis in (result.rotation - source.rotation).rad2deg().abs().unbind(dim=1)]
+    changes = {name: median_of(change) for name, change in reader.changes(own, result, component).items()}
     return TransferMeasurement(moved, error, dict(zip(_AXES, axes, strict=False)), changes)
 
 

@@ -16,7 +16,7 @@ from evaluation.figures import FOLDER, Figure, write_figures
 from evaluation.known_limits import known_limits
 from evaluation.mixing_figures import mixing_figures
 from evaluation.report import json_text, write_text
-from evaluation.rig_under_test import RigUnderTest
+from evaluation.rig_under_test import RigUnderTest, check_judge
 from evaluation.sweep_figures import sweep_figures
 from lightning_modules.loggers import log_figures, log_picture
 from lightning_modules.run_folder import folder_of
@@ -98,6 +98,7 @@ class StyleRigFigures(Callback):
             raise InputError("expected a judge for readings_by_edit_size, got null; name one or leave that figure out")
         self._judge: Judge | None = None if judge is None else load_judge(judge)
         self._figures = tuple(figures)
+        self._portraits = portraits and "parameter_distribution" in figures
         self._draw: dict[FigureName, Callable[[RigUnderTest], list[Figure]]] = {
             "layer_changes": lambda rut: layers.layer_changes(rut, mixings, judged_mixings),
             "mixing": mixing_figures,
@@ -117,6 +118,10 @@ class StyleRigFigures(Callback):
                 f"expected a StyleRig on a LatentPairDataModule to draw figures of, got {type(pl_module).__name__} on "
                 f"{type(data).__name__}; remove the callback evaluation.stylerig_figures.StyleRigFigures"
             )
+        if self._judge is not None:
+            check_judge(self._judge, pl_module.face_model)
+        if self._portraits:
+            distribution.check_portraits(pl_module.face_model)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, write and log. The other ranks have nothing to wait for: no step that all take together follows."""

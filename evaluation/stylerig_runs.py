@@ -12,6 +12,8 @@ Kind = Literal["full", "steering", "without reconstruction", "without consistenc
 
 _CLASS = "lightning_modules.stylerig.StyleRig"
 _EDITS = "_edits"
+# Keys of what a training's result follows from.
+_OF_TRAINING = ("model.settings.", "model.face_reconstruction", "model.scene.", "data.", "trainer.max_steps", "seed_everything")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class RigRun:
         kind: The method of the paper, one of the baselines of section 8.4, or several of these at once.
         components: What its network controls.
         generator: File of its generator, as its configuration names it.
-        settings: Flat settings of its training.
+        settings: Flat settings of its training, with those of its data, its length and its seed.
         edits: Component to the measurement of its edits.
         figures: Name to figure.
     """
@@ -90,8 +92,7 @@ def _rig_run(run: RunRecord, label: str) -> RigRun:
         raise InputError(
             f"expected the configuration of a StyleRig run in {run.folder}, its settings cannot be read ({error!r}); mend or leave it out"
         ) from error
-    prefix = "model.settings."
-    flat = {key: value for key, value in run.flat_config().items() if key.startswith(prefix)}
+    flat = {key: value for key, value in run.flat_config().items() if key.startswith(_OF_TRAINING)}
     return RigRun(label, _kind(network, weights), components, str(arguments.get("generator")), flat, edits_of(run), run.figures)
 
 

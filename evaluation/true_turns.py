@@ -8,6 +8,7 @@ from torch import Tensor
 
 from datamodules.portraits import LatentLayout, PortraitSampler
 from evaluation.picture_readers import JudgeReader, PoseReading
+from evaluation.reading_changes import median_of
 from evaluation.stylerig_edits import TransferMeasurement, compare_readings
 from models.observers import Judge, JudgeReading
 from renderers.rotation import rotation_distance
@@ -50,7 +51,7 @@ def share_of_turn(
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         turned = sampler.face_parameters(turned_latents(sampler.layout, own, source, middle)).rotation
-        reached = float(rotation_distance(start, turned).rad2deg().median()) >= turn_deg
+        reached = median_of(rotation_distance(start, turned).rad2deg()) >= turn_deg
         low, high = (low, middle) if reached else (middle, high)
     return high
 

@@ -38,7 +38,8 @@ def video_codec() -> str:
 
 
 def write_mp4(path: Path, frames: Iterable[Image.Image], fps: float | int) -> int:
-    """Write an MP4 video (H.264, 4:2:0), which most players and browsers show; frames are taken one at a time.
+    """Write an MP4 video of `video_codec` (H.264 where FFmpeg has x264, which most players and browsers show), 4:2:0; frames are taken
+    one at a time.
 
     Args:
         path: Where to write.

@@ -29,7 +29,8 @@ from renderers.errors import InputError
 
 # Relative weights of the squared coefficients in MoFA's regulariser, as public face code uses them.
 REGULARISER_RATIOS = {"identity": 1.0, "expression": 0.8, "reflectance": 1.7e-3}
-# Spread of the spherical-harmonic coefficients above the first over the demo's portraits; ours.
+# Unit in which the prior on the light counts all 27 coefficients: the spread of those above the first of each colour over the demo's
+# portraits; ours.
 ILLUMINATION_DEVIATION = 0.06
 WEIGHTS_NAME = "face_reconstruction.safetensors"
 

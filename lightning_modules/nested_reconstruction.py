@@ -1,6 +1,6 @@
 """The training of a face reconstruction within another run, where none is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytorch_lightning import Trainer
@@ -9,12 +9,25 @@ from pytorch_lightning.utilities import rank_zero_info
 from datamodules.latent_pairs import LatentPairDataModule, PairRecipe
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.face_scene import FaceScene
+from lightning_modules.render_loss import RenderLossWeights
 from renderers.errors import InputError
+
+
+def _demo_settings() -> FaceReconstructionSettings:
+    """Those of `configs/demo/face_reconstruction.yaml`: controls of every component need an F that sees the light, too."""
+    return FaceReconstructionSettings(
+        loss=RenderLossWeights(landmark=17.5, photometric=50.0, robust=0.3, robust_landmarks=0.1),
+        regulariser=0.004,
+        expression_deviation=0.4,
+        reflectance_ratio=1.0,
+        illumination_ratio=2.0,
+        landmark_steps=50,
+    )
 
 
 @dataclass(frozen=True)
 class FaceReconstructionRun:
-    """The training of a face reconstruction where none is given.
+    """The training of a face reconstruction where none is given, by default as `configs/demo/face_reconstruction.yaml` trains it.
 
     Attributes:
         steps: Training steps.
@@ -23,8 +36,8 @@ class FaceReconstructionRun:
     """
 
     steps: int = 1500
-    batch_size: int = 8
-    settings: FaceReconstructionSettings = FaceReconstructionSettings()
+    batch_size: int = 16
+    settings: FaceReconstructionSettings = field(default_factory=_demo_settings)
 
     def train(
         self, outer: Trainer, generator: str, landmarker: str, scene: FaceScene, recipe: PairRecipe, output: Path

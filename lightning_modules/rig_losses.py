@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lightning_modules.render_loss import RenderLoss
 from models.morphable import FaceParameters
 from models.stylerig import preserved_components
+from renderers.errors import InputError
 
 # lambda_land of the edit and consistency losses (StyleRig, supplement). None is published for identity: ours is that of the
 # expression, which moves the same vertices.
@@ -31,6 +32,10 @@ class Control:
     component: Literal["rotation", "expression", "illumination", "identity"] = "rotation"
     landmark: float | None = None
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise InputError(f"expected a weight of 0 or more for {self.component}, got {self.weight}; correct settings.controls")
 
     @property
     def landmark_weight(self) -> float:

@@ -23,6 +23,7 @@ from lightning_modules.rig_losses import StyleRigLosses
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylerig_settings import StyleRigSettings
 from models.morphable import FaceParameters
+from models.morphable.loading import SHIPPED
 from models.observers import load_landmark_detector
 from models.stylegan2 import load_generator
 from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNetwork, RigSources
@@ -90,7 +91,12 @@ class StyleRig(MeasuredModule):
         self.output = output
         self._weights = weights
         self._sources = {"generator": generator, "landmarker": landmarker}
-        self._face_reconstruction = face_reconstruction
+        # Found now: a file that is moved while this trains must not cost the trained weights.
+        self._places = {
+            "generator": _recorded(locate(generator)),
+            "face_model": _recorded_face_model(scene.face_model_source),
+        }
+        self._face_reconstruction = None if face_reconstruction is None else _recorded(locate(face_reconstruction))
         self._face_reconstruction_run = face_reconstruction_run
 
     def prepare_data(self) -> None:
@@ -154,13 +160,8 @@ class StyleRig(MeasuredModule):
     @property
     def sources(self) -> RigSources:
         """Where the networks of this run are, for whoever opens the rig; during or after a run."""
-        reconstruction = self._face_reconstruction or self._own_face_reconstruction()
-        face_model = self.scene.face_model
-        return RigSources(
-            _recorded(self._sources["generator"]),
-            _recorded(reconstruction),
-            self.scene.face_model_source if face_model is None else _recorded(face_model),
-        )
+        reconstruction = self._face_reconstruction or _recorded(self._own_face_reconstruction())
+        return RigSources(face_reconstruction=reconstruction, **self._places)
 
     def pair_losses(self, batch: LatentPairs) -> dict[str, Float[Tensor, ""]]:
         """The losses of equation 2 over both directions of each pair: `loss` (L_total, weighted), and without their weights
@@ -232,7 +233,12 @@ class StyleRig(MeasuredModule):
         return data
 
 
-def _recorded(path: str | Path) -> str:
+def _recorded(path: Path) -> str:
     """A file's path as a rig's file records it: relative to the project where it lies in it, else absolute."""
-    found = locate(path).resolve()
+    found = path.resolve()
     return found.relative_to(PROJECT_ROOT).as_posix() if found.is_relative_to(PROJECT_ROOT) else str(found)
+
+
+def _recorded_face_model(source: str) -> str:
+    """As `_recorded`, of what `load_face_model` takes: the shipped one has a name and no file."""
+    return source if source.partition(":")[0] == SHIPPED else _recorded(locate(source))

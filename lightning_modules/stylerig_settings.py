@@ -49,9 +49,11 @@ class StyleRigSettings:
     statistics_pairs: int = 1000
 
     def __post_init__(self) -> None:
-        if min(self.reconstruction, self.consistency) < 0 or self.learning_rate <= 0 or self.latent < 1:
+        weights, counts = (self.reconstruction, self.consistency), (self.latent, self.statistics_pairs)
+        if min(weights) < 0 or self.learning_rate <= 0 or min(counts) < 1:
             raise InputError(
-                f"expected weights of 0 or more, a positive learning rate and latents of at least 1, got {self}; correct them"
+                "expected weights of 0 or more, a positive learning rate, and latents and statistics_pairs of at least 1, "
+                f"got {self}; correct them"
             )
 
     @property

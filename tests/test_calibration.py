@@ -101,6 +101,16 @@ def test_a_control_that_moves_nothing_supports_nothing():
     assert warning is not None and "hardly moves it (0.02 per 1 asked)" in warning
 
 
+def test_a_control_that_turns_back_inside_a_narrow_range_supports_nothing():
+    """Although it rises over the values about that range, from which its gain is."""
+    reads = {0.0: 0.0, 1.0: 1.0, 2.0: 0.9, 3.0: 1.0, 4.0: 1.1}
+    control = control_of(reads.__getitem__, 1.4, 1.6, asked=tuple(reads))
+    assert control.gain > 0.4 and control.supported_range == (control.teacher_median, control.teacher_median)
+    assert control.response_range[0] == control.response_range[1]
+    with pytest.raises(InputError, match="that the rig reaches"):
+        control.asked_for(0.95)
+
+
 def test_what_the_judge_cannot_read_is_not_known():
     blind = curve_of(lambda value: 0.1 * value, reader="judge on true portraits")
     control = control_of(lambda value: 0.08 * value, more=(blind,))

@@ -13,7 +13,7 @@ from PIL import Image
 import cli
 import commands.edit as edit_module
 from commands.edit_options import sliders_of, sweeps_of
-from evaluation.code_edits import CodeEdit
+from evaluation.code_edits import CodeEdit, warnings_for
 from evaluation.edit_reference import read_reference
 from lightning_modules.parameter_fit import ParameterFitSettings
 from models.latent_codes import LatentCodes, load_codes, save_codes
@@ -357,3 +357,48 @@ def test_words_become_sliders():
         ("jaw_open", False),
     ]
     assert [sweeps[1].at(frame).value for frame in range(5)] == [-4.0, -2.0, 0.0, 2.0, 4.0]
+
+
+def test_nothing_is_overwritten_without_being_asked(world, tmp_path, capsys):
+    words = ("--sweep", "yaw-deg=0:5:2", "--sweep-layout", "each", "--sweep-codes", "1")
+    folder = run(world, tmp_path / "out", *words)
+    before = (folder / "a.mp4").stat().st_mtime_ns
+    with pytest.raises(SystemExit):
+        run(world, folder, *words)
+    assert "holds a.mp4" in capsys.readouterr().err and (folder / "a.mp4").stat().st_mtime_ns == before
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "c.png").write_bytes(b"mine")
+    with pytest.raises(SystemExit):
+        run(world, photos, "--yaw-deg", "5")
+    assert "holds c.png" in capsys.readouterr().err and (photos / "c.png").read_bytes() == b"mine"
+    run(world, photos, "--yaw-deg", "5", "--names", "a")
+    assert (photos / "c.png").read_bytes() == b"mine" and (photos / "a.png").exists()
+
+
+def test_a_table_of_other_letters_does_not_stop_an_edit(world, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "edits.csv").write_bytes(b"name,x\n\xff\xfe,1\n")
+    assert table(run(world, folder, "--yaw-deg", "5", "--overwrite", "--names", "a"))["yaw_deg_asked"] == [5.0]
+
+
+def test_a_transfer_beyond_what_was_seen_is_noted(world):
+    opened = open_rig([world / "pose.safetensors"])
+    codes = load_codes(world / "codes.safetensors").w_plus
+    own = opened.rig.parameters_of(codes[:1])
+    far = own.replace(rotation=torch.tensor([[0.0, 1.2, 0.0]]))
+    paths = [world / "pose.safetensors"]
+    seen = own.replace(rotation=opened.rig.networks[0].parameter_mean[None, opened.rig.sizes.slice("rotation")])
+    assert warnings_for(opened, paths, codes, CodeEdit((), seen, ("rotation",))) == []
+    notes = warnings_for(opened, paths, codes, CodeEdit((), far, ("rotation",)))
+    assert any(line.startswith("yaw: asked 69 deg") for line in notes)
+    # A relative slider starts where the transfer ends, and is said once.
+    notes = warnings_for(opened, paths, codes, CodeEdit((Slider("yaw", 10.0, True),), far, ("rotation",)))
+    assert [line for line in notes if line.startswith("yaw")] and all("yaw: asked 79 deg" in each for each in notes if "yaw" in each)
+
+
+def test_a_reference_names_its_code(world):
+    opened = open_rig([world / "pose.safetensors"])
+    with pytest.raises(InputError, match="got"):
+        read_reference(f"{world / 'codes.safetensors'}:", opened, "", 0.2)

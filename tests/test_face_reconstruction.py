@@ -7,6 +7,7 @@ import torch
 
 from datamodules.latent_pairs import LatentPairDataModule, PairRecipe
 from lightning_modules.face_reconstruction import (
+    ILLUMINATION_DEVIATION,
     DifferentiableFaceReconstruction,
     FaceReconstructionSettings,
     landmark_error,
@@ -70,6 +71,36 @@ def test_regulariser_weighs_squares_as_published() -> None:
     )
     expected = 4 * SIZES.identity + 0.8 * SIZES.expression + 1.7e-3 * SIZES.reflectance
     torch.testing.assert_close(statistical_regulariser(full), torch.tensor(expected))
+
+
+def test_regulariser_weighs_skin_and_light_as_asked() -> None:
+    """The light in units of its own deviation, all 27 coefficients of it; nothing of it unless asked for."""
+    zeros = FaceParameters.zeros(2, SIZES)
+    skin, light = zeros.replace(reflectance=torch.ones(2, SIZES.reflectance)), zeros.replace(illumination=torch.full((2, 27), 0.12))
+    assert statistical_regulariser(light) == 0 and statistical_regulariser(zeros, 0.4, 1.0, 2.0) == 0
+    torch.testing.assert_close(statistical_regulariser(skin, reflectance_ratio=0.5), torch.tensor(0.5 * SIZES.reflectance))
+    expected = torch.tensor(2.0 * 27 * (0.12 / ILLUMINATION_DEVIATION) ** 2)
+    torch.testing.assert_close(statistical_regulariser(light, illumination_ratio=2.0), expected)
+
+
+def test_training_counts_skin_and_light_in_the_regulariser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_toy_face(monkeypatch)
+    settings = FaceReconstructionSettings(hidden=8, reflectance_ratio=3.0, illumination_ratio=2.0, expression_deviation=0.4)
+    module = DifferentiableFaceReconstruction(**write_networks(tmp_path), settings=settings)
+    logged: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
+    batch = PairRecipe(0).pairs(module.generator, "train", torch.arange(2), images=True)
+    module.training_step(batch, 0)
+    own = module.network.parameters_of(torch.cat([batch.w, batch.v]))
+    torch.testing.assert_close(logged["train/regulariser"], statistical_regulariser(own, 0.4, 3.0, 2.0))
+    assert logged["train/regulariser"] != statistical_regulariser(own, 0.4)
+
+
+@pytest.mark.parametrize("ratio", ["reflectance_ratio", "illumination_ratio", "regulariser"])
+def test_negative_weights_are_refused(ratio: str) -> None:
+    with pytest.raises(InputError, match="weights of 0 or more"):
+        FaceReconstructionSettings(**{ratio: -0.1})  # type: ignore[arg-type]
 
 
 def test_landmark_error_is_a_mean_distance_over_66() -> None:

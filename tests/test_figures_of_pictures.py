@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.latent_pairs import PairRecipe
+from evaluation import figure_parts
 from evaluation.conditional_generation import conditional_generation
-from evaluation.figure_parts import source_codes
+from evaluation.figure_parts import shown_codes, source_codes
 from evaluation.figures import Figure
 from evaluation.known_limits import known_limits
 from evaluation.mixing_figures import mixing_figures
@@ -164,6 +165,21 @@ def test_sweeps_hold_what_was_asked_of_each_slider() -> None:
         # Pictures end at 1, which identity coefficients of 2 go beyond.
         asked = column(figure, "asked").clamp(-1, 1) if figure.name == "sweep_id0" else column(figure, "asked")
         torch.testing.assert_close(column(figure, "achieved_mean"), asked, rtol=1e-3, atol=1e-3)
+
+
+def test_codes_are_where_the_rig_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes by seed come on the CPU; torch's device without memory stands for a GPU."""
+    rut = rig("rotation")
+    monkeypatch.setattr(figure_parts, "codes_of_seeds", lambda generator, seeds: torch.zeros(len(seeds), WIDTH))
+    rut.network.to("meta")
+    rut.generator.mean_w = rut.generator.mean_w.to("meta")
+    assert shown_codes(rut, 3).device.type == source_codes(rut, "rotation", 3).device.type == "meta"
+
+
+def test_captions_give_the_middle_of_an_even_number_of_cells() -> None:
+    figure = mixing_figures(rig("rotation", share=0.5), sources=1, targets=2)[0]
+    before, after = (float(column(figure, f"distance_{when}_deg").mean()) for when in ("before", "after"))
+    assert f"{before:.2f} degrees unedited, {after:.2f} edited" in figure.caption
 
 
 def test_codes_shown_are_the_same_every_time() -> None:

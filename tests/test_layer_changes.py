@@ -43,9 +43,10 @@ def test_a_network_that_changes_one_layer_shows_one_bar() -> None:
     for name in ("change_mean", "control_mean", "effect_share_by_f", "effect_share_by_judge"):
         values = [float(row[single.columns.index(name)]) for row in single.rows]
         assert values[2] > 0 and values[:2] + values[3:] == [0] * 5, name
-    assert "20 mixings" in single.caption and single.picture is not None
+    assert "20 mixings" in single.caption and "by the judge over the first 6" in single.caption and single.picture is not None
+    assert "the judge sees the component move by in 6 mixings" in figures["layer_changes"].caption
     rows = {row[0]: row[1:] for row in figures["layer_changes"].rows}
-    for measure in ("rotation_change", "rotation_effect_by_f", "rotation_effect_by_judge"):
+    for measure in ("rotation_whole_change", "rotation_change", "rotation_effect_by_f", "rotation_effect_by_judge"):
         assert rows[measure] == pytest.approx((8, 1, 0, 0))
     assert rows["equal_change"] == pytest.approx((2 ** ((2 + 3 + 3 + 4 * 3) / 6), 0.5, 0.5, 0))
 
@@ -62,6 +63,10 @@ def test_changes_are_l2_distances_per_layer() -> None:
     row = dict(zip(figure.columns, figure.rows[3], strict=True))
     assert row["change_mean"] == pytest.approx(float(changes.edited[:, 3].mean()))
     assert row["change_variance"] == pytest.approx(float(changes.edited[:, 3].var()), rel=1e-4)
+    summary = layer_changes(rut, 30)[-1]
+    shares = {row[0]: row[2:] for row in summary.rows}["expression_whole_change"]
+    assert shares[0] == pytest.approx(float(changes.edited[:, :3].sum() / changes.edited.sum()), rel=1e-4)
+    assert "by F over all mixings." in figure.caption and "what F sees the component move by in 30 mixings" in summary.caption
     deviation = float(rut.generator.std_w.square().sum().sqrt())
     assert row["change_mean_deviations"] == pytest.approx(float(changes.edited[:, 3].mean()) / deviation)
 

@@ -136,3 +136,10 @@ def test_cli_is_short() -> None:
 def test_continuous_integration_runs_the_tests() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_dependency_is_named_with_its_licence() -> None:
+    table = (ROOT / "THIRD_PARTY.md").read_text().partition("## Formats read")[0]
+    named = set(re.findall(r"[a-z0-9][a-z0-9-]+", table.lower()))
+    for line in PROJECT["dependencies"]:
+        assert Requirement(line).name.lower() in named, line

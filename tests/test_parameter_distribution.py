@@ -7,7 +7,7 @@ import torch
 
 from datamodules.portraits import PortraitSampler
 from evaluation.parameter_distribution import parameter_distribution
-from evaluation.rig_under_test import RigUnderTest
+from evaluation.rig_under_test import RigUnderTest, check_judge
 from models.morphable.procedural import procedural_model
 from models.observers import Judge
 from models.stylerig import RigNet
@@ -15,7 +15,7 @@ from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
 from tests.tiny_rig import LAYERS, WIDTH, LinearFaces, tiny_judge, tiny_rig
-from tests.toy_face import SIZES
+from tests.toy_face import SIZES, toy_face_model
 
 
 def columns_of(figure: object, name: str) -> list[float]:
@@ -96,3 +96,8 @@ def test_other_faces_than_the_portraits_are_refused() -> None:
     judge = Judge(SIZES.identity, SIZES.expression + 1, SIZES.reflectance, widths=(4,), blocks=(1,), num_features=4)
     with pytest.raises(InputError, match="set judge to null"):
         parameter_distribution(tiny_rig(judge=judge.eval()), 8)
+    names = tuple(reversed(toy_face_model().expression_names))
+    sizes = (SIZES.identity, SIZES.expression, SIZES.reflectance)
+    judge = Judge(*sizes, widths=(4,), blocks=(1,), num_features=4, expression_names=names)
+    with pytest.raises(InputError, match="judge of the face model's expressions"):
+        check_judge(judge, toy_face_model())

@@ -11,11 +11,13 @@ from PIL import Image
 
 import cli
 from commands.report import report
+from evaluation.claims import add_claims
 from evaluation.figure_overlay import overlaid_lines
 from evaluation.figures import Figure, write_figures
+from evaluation.report import Report
 from evaluation.run_records import binned, differing_keys, read_run, short_labels
 from evaluation.run_report import compare_runs
-from evaluation.stylerig_claims import in_plane_claim, layer_claim, stylerig_claims
+from evaluation.stylerig_claims import asymmetry_claim, in_plane_claim, layer_claim, stylerig_claims
 from evaluation.stylerig_runs import nearest, rig_runs
 from renderers.errors import InputError
 
@@ -267,3 +269,49 @@ def test_known_limits(tmp_path):
     rows = (("smile", "left", 0.7, 0.0, 0.30, 0.28), ("smile", "both", 0.7, 0.7, 0.5, 0.5))
     figure = Figure("limits_asymmetric_expressions", "", "", columns, rows)
     assert claims_of(write_run(tmp_path / "smile" / "a", controls=("expression",), figures=(figure,)))["Asymmetric expressions"] == [True]
+
+
+def test_readings_of_different_readers_are_not_compared(tmp_path):
+    full = write_run(tmp_path / "full" / "a", edits={"rotation": measured(0.3, 0.10, 0.10, 0.20)})
+    other = {**measured(0.6, 0.05, 0.1, 0.2), "reader": "the face reconstruction"}
+    steering = write_run(tmp_path / "steering" / "a", edits={"rotation": other}, network="steering")
+    assert claims_of(full, steering)["Steering, which"] == [None]
+
+
+def test_what_else_differs_is_said_with_a_claim(tmp_path):
+    edits = {"rotation": measured(0.3, 0.10, 0.10, 0.20)}
+    full = write_run(tmp_path / "full" / "a", edits=edits, learning_rate=0.1)
+    alike = write_run(tmp_path / "alike" / "a", edits=edits, network="steering", learning_rate=0.1)
+    short = write_run(tmp_path / "short" / "a", edits=edits, network="steering", learning_rate=0.1)
+    config = yaml.safe_load((short / "config.yaml").read_text())
+    (short / "config.yaml").write_text(yaml.safe_dump({**config, "trainer": {"max_steps": 10}}))
+    runs = [read_run(folder) for folder in (full, alike, short)]
+    claims = [claim for claim in stylerig_claims(rig_runs(runs, ["full", "alike", "short"])) if claim.text.startswith("Steering")]
+    assert ["trainer.max_steps" in claim.measure for claim in claims] == [False, True]
+    assert not any("settings.network" in claim.measure for claim in claims)
+
+
+def test_losses_that_are_no_numbers_tell_nothing(tmp_path):
+    run = write_run(tmp_path / "pose" / "a", figures=(losses("rotation", float("nan"), 0.3),))
+    assert claims_of(run)["All losses"] == [None]
+
+
+def test_an_empty_table_of_a_figure_is_named(tmp_path):
+    folder = write_run(tmp_path / "pose" / "a", figures=(curve((1, 2)),))
+    (folder / "figures" / "losses.csv").write_text("")
+    with pytest.raises(InputError, match="remove that folder"):
+        read_run(folder)
+
+
+def test_limits_of_a_network_that_does_nothing_tell_nothing():
+    asked, numb = (-30.0, 0.0, 30.0), (1.0, 0.0, -1.0)
+    assert in_plane_claim("a", asked, (0.0, 0.0, 0.0), numb).holds is None
+    assert in_plane_claim("a", asked, (float("nan"), 0.0, 0.0), asked).holds is None
+    assert in_plane_claim("a", (0.0, 0.0), (1.0, 1.0), (1.0, 1.0)).holds is None
+    # Turned the wrong way is not ignored.
+    assert in_plane_claim("a", asked, (25.0, 0.0, -25.0), (-27.0, 0.0, 27.0)).holds is False
+    assert asymmetry_claim("a", [(0.7, 0.0, 0.0, 0.0), (0.7, 0.7, 0.0, 0.0)]).holds is None
+    claim = in_plane_claim("a", asked, (0.0, 0.0, 0.0), numb)
+    page = Report("t")
+    add_claims(page, [claim])
+    assert "needs a network that turns heads" in page.text() and "degrees achieved per degree asked" in page.text()

@@ -338,6 +338,18 @@ def test_rigs_of_different_origin_are_refused(files: _Files) -> None:
         open_rig([first, other])
 
 
+def test_rigs_of_different_face_reconstructions_need_one_named(files: _Files) -> None:
+    other = FaceReconstruction(LAYERS, WIDTH, SIZES, hidden=8).save(files.folder / "other.safetensors", files.provenance)
+    copy = files.folder / "copy.safetensors"
+    copy.write_bytes(Path(files.reading).read_bytes())
+    first = files.rig("rotation")
+    paths = [first, files.rig("expression", replace(files.sources, face_reconstruction=str(other)))]
+    with pytest.raises(InputError, match="one face reconstruction, .*f.safetensors and .*other.safetensors; give --face_reconstruction"):
+        open_rig(paths)
+    assert open_rig(paths, face_reconstruction=files.reading).sources.face_reconstruction == files.reading
+    assert open_rig([first, files.rig("expression", replace(files.sources, face_reconstruction=str(copy)))]).rig.components
+
+
 def test_another_generator_is_refused(files: _Files, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with pytest.raises(InputError, match="expected the generator that .*rotation.safetensors was trained for"):

@@ -252,3 +252,21 @@ def test_the_command_refuses_in_one_line(
     error = capsys.readouterr().err.strip()
     assert stop.value.code == 2 and said in error and "\n" not in error
     assert not (files["rig"].parent / "pose.calibration.json").exists()
+
+
+def test_a_calibration_is_replaced_when_asked_or_of_no_use(files: dict[str, Path], capsys: pytest.CaptureFixture[str]):
+    words = _words(files, "--judge", "null")
+    place = files["rig"].parent / "pose.calibration.json"
+    cli.main([*words, "--controls", "yaw"])
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--controls", "pitch"])
+    assert "--overwrite" in capsys.readouterr().err and load_calibration(place).names == ("yaw",)
+    cli.main([*words, "--controls", "pitch", "--overwrite"])
+    assert load_calibration(place).names == ("pitch",)
+    # Figures of the earlier one would show other weights.
+    assert [each.name for each in read_figures(place.with_suffix(""))] == ["calibration", "calibration_pitch"]
+    place.write_text(place.read_text().replace(load_calibration(place).weights, "0" * 64))
+    cli.main([*words, "--controls", "roll"])
+    place.write_text("{")
+    cli.main([*words, "--controls", "yaw"])
+    assert load_calibration(place).names == ("yaw",)

@@ -1,6 +1,7 @@
 """Every shipped training config parses and trains a step through the command line."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 import cli
+from lightning_modules.edited_codes import EditedCodes
+from lightning_modules.nested_reconstruction import FaceReconstructionRun
 from tests.config_overrides import COARSE, OVERLAYS, OVERRIDES
 from tests.conftest import ROOT
 from tests.photo_files import write_photos
@@ -69,6 +72,17 @@ def test_shipped_overlay_trains(config: str, tmp_path: Path, monkeypatch: pytest
     assert {name: trained[name] for name in named} == {**named, **({"controls": controls} if controls else {})}
     assert trained["latent"] == 32 and trained["photometric"] == 1.0
     assert CONFIGS[config].get("run", {}).get("name", settings["run"]["name"]) == settings["run"]["name"]
+
+
+def test_a_face_reconstruction_that_is_missing_is_trained_as_by_its_own_config() -> None:
+    """By the demo's pose config, and by all others, which leave it to the defaults."""
+    config = CONFIGS["configs/demo/face_reconstruction.yaml"]
+    settings = {name: value for name, value in config["model"]["init_args"]["settings"].items() if name != "edited"}
+    own = {"steps": config["trainer"]["max_steps"], "batch_size": config["data"]["init_args"]["batch_size"], "settings": settings}
+    assert MODELS["configs/demo/stylerig_pose.yaml"]["init_args"]["face_reconstruction_run"] == own
+    default = asdict(FaceReconstructionRun())
+    assert default["settings"].pop("edited") == asdict(EditedCodes())
+    assert default == own
 
 
 @pytest.mark.parametrize("folder", ["ffhq1024", "ffhq256"])

@@ -278,6 +278,8 @@ def test_a_slider_comes_once(shipped: MorphableModel) -> None:
         apply(shipped, Slider("yaw", 1.0), Slider("yaw", 2.0, relative=True))
     with pytest.raises(InputError, match="jaw_open and jawOpen are the same expression"):
         apply(shipped, Slider("jaw_open", 1.0), Slider("jawOpen", 2.0))
+    with pytest.raises(InputError, match="smile and Smile are the same expression"):
+        apply(shipped, Slider("smile", 0.5), Slider("Smile", 0.5))
 
 
 def test_parameters_of_another_face_model_are_refused(shipped: MorphableModel) -> None:

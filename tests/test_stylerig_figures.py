@@ -28,7 +28,7 @@ OF_ROTATION = {
     "layer_changes", "layer_changes_rotation", "mixing_rotation", "parameter_distribution", "parameter_distribution_rotation",
     "parameter_distribution_expression", "parameter_distribution_illumination", "conditional_rotation", "losses_by_edit_size",
     "losses_by_edit_size_rotation", "readings_by_edit_size", "read_error_by_edit_size_rotation",
-    "read_changes_by_edit_size_rotation", "limits_in_plane_rotation",
+    "read_changes_by_edit_size_rotation", "limits_in_plane_rotation", "sweep_pitch", "sweep_yaw",
 }  # fmt: skip
 
 
@@ -142,3 +142,14 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_computed(rig: StyleR
     loader = torch.utils.data.DataLoader(torch.zeros(4, 1))
     with pytest.raises(InputError, match="expected a StyleRig on a LatentPairDataModule"):
         quiet_trainer(tmp_path, callbacks=[StyleRigFigures(["layer_changes"])]).test(rig, loader, verbose=False)
+
+
+def test_other_faces_than_the_rigs_are_refused_before_anything_is_computed(rig: StyleRig, tmp_path: Path) -> None:
+    judge = str(ROOT / "assets/demo_judge.safetensors")
+    for callback, message in (
+        (StyleRigFigures(["layer_changes"], judge=judge), "expected a judge of the face model's sizes"),
+        (StyleRigFigures(["parameter_distribution"], portraits=True), "set portraits to false"),
+    ):
+        with pytest.raises(InputError, match=message):
+            quiet_trainer(tmp_path, callbacks=[callback]).test(rig, data(), verbose=False)
+    assert not (tmp_path / "figures").exists()

@@ -11,6 +11,7 @@ from evaluation import stylerig_report
 from evaluation.known_people import check_paints_portraits, edits_of_known_people
 from evaluation.picture_readers import JudgeReader, LandmarkReader, PoseReading
 from evaluation.rasterizer_benchmark import RasterizerMeasurement
+from evaluation.reading_changes import median_of
 from evaluation.stylerig_edits import (
     EditMeasurement,
     Transfer,
@@ -121,6 +122,15 @@ def test_changes_are_interpolated_between_the_last_two_steps() -> None:
     assert _changes_at(15.0, steps) == {"x": 2.0}
     assert _changes_at(40.0, steps) == {"x": 1.0} and _changes_at(1.0, steps) == {"x": 3.0}
     assert _changes_at(20.0, [steps[1], steps[1]]) == {"x": 1.0}
+
+
+def test_medians_of_two_pairs_are_their_mean() -> None:
+    """Not the smaller error of both, which would flatter."""
+    w, v = (codes[:2].clone() for codes in pairs())
+    v[1] *= 2
+    result = measure_edits(CodeGenerator(), turned(0.5), YawReader(), w, v, "rotation")
+    assert result.unedited.axis_error_deg["yaw"] == pytest.approx(math.degrees(0.9), rel=1e-4)
+    assert result.unedited.error == pytest.approx(math.degrees(0.9), rel=1e-3)
 
 
 class FirstNumbers(FaceReconstruction):
@@ -362,7 +372,7 @@ def test_the_median_portrait_is_turned_as_far_as_asked() -> None:
 
     def turn(share: float) -> float:
         rotation = sampler.face_parameters(turned_latents(sampler.layout, own, source, share)).rotation
-        return float(rotation_distance(start, rotation).rad2deg().median())
+        return median_of(rotation_distance(start, rotation).rad2deg())
 
     for asked in (2.0, 15.0, 1.2 * turn(1.0)):
         assert turn(share_of_turn(sampler, own, source, asked)) == pytest.approx(asked, rel=0.01)

@@ -125,10 +125,17 @@ def test_weights_of_other_settings_are_refused(
         StyleRig(**networks, settings=StyleRigSettings(**settings), weights=str(path))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", [{"consistency": -1.0}, {"reconstruction": -0.5}, {"learning_rate": 0.0}, {"latent": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"consistency": -1.0}, {"reconstruction": -0.5}, {"learning_rate": 0.0}, {"latent": 0}, {"statistics_pairs": 0}]
+)
 def test_bad_settings_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match="expected weights of 0 or more"):
         StyleRigSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_a_negative_weight_of_a_control_is_refused() -> None:
+    with pytest.raises(InputError, match="a weight of 0 or more for expression, got -1.0"):
+        Control("expression", weight=-1.0)
 
 
 def test_rigs_say_where_their_networks_are(networks: dict[str, str], tmp_path: Path) -> None:
@@ -149,6 +156,14 @@ def test_shipped_files_are_named_relative_to_the_project(tmp_path: Path, monkeyp
     files = [f"assets/demo_{name}.safetensors" for name in ("generator", "landmarks", "face_reconstruction")]
     rig = StyleRig(str(PROJECT_ROOT / files[0]), files[1], files[2])
     assert isinstance(rig.rignet, RigNet) and rig.sources == RigSources(files[0], files[2], "procedural:coarse")
+
+
+def test_sources_are_known_before_the_training(networks: dict[str, str]) -> None:
+    """Neither a shipped face model by its name nor a file that moves meanwhile may cost the weights at the end of a fit."""
+    rig = StyleRig(**networks, scene=FaceScene(face_model="procedural:coarse"))
+    for name in ("generator", "face_reconstruction"):
+        Path(networks[name]).rename(networks[name] + ".moved")
+    assert rig.sources == RigSources(networks["generator"], networks["face_reconstruction"], "procedural:coarse")
 
 
 def test_the_scene_names_its_face_model() -> None:

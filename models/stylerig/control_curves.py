@@ -164,9 +164,6 @@ class ControlCalibration:
     def _followed(self) -> tuple[Sequence[float], Sequence[float]]:
         """The part of the curve that `response_range` describes: values asked and medians read, both increasing."""
         asked, median = self.curve.asked, self.curve.median
-        if not self.responds:
-            nearest = min(range(len(asked)), key=lambda index: abs(asked[index] - self.teacher_median))
-            return asked[nearest : nearest + 1], median[nearest : nearest + 1]
         slopes = [
             (after - before) / (end - start)
             for before, after, start, end in zip(median, median[1:], asked, asked[1:], strict=False)
@@ -179,6 +176,10 @@ class ControlCalibration:
             step for step in range(len(slopes)) if asked[step] < self.teacher_high and asked[step + 1] > self.teacher_low
         ]
         first = last = max(inside or range(len(slopes)), key=slopes.__getitem__)
+        # The gain looks at three values at least, of which some may lie outside a narrow teacher's range within which nothing rises.
+        if not self.responds or slopes[first] <= 0:
+            nearest = min(range(len(asked)), key=lambda index: abs(asked[index] - self.teacher_median))
+            return asked[nearest : nearest + 1], median[nearest : nearest + 1]
         while last + 1 < len(follows) and follows[last + 1]:
             last += 1
         while first > 0 and follows[first - 1]:

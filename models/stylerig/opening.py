@@ -1,5 +1,6 @@
 """A rig from its files: networks, and the generator, face reconstruction and face model that they were trained with."""
 
+import filecmp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,8 @@ def open_rig(
 
     Raises:
         InputError: for files that are missing, damaged or of another kind, rigs of different generators, face models or cameras,
-            files that are not those that the rigs were trained with, and networks that were never trained.
+            files of other ones than the rigs were trained for, rigs that name different face reconstructions while none is given,
+            and networks that were never trained.
     """
     if not paths:
         raise InputError("expected at least one rig, got none; name a rig's weights")
@@ -84,6 +86,8 @@ def open_rig(
             other.provenance.check(first.provenance, str(other.path))
         except InputError as error:
             raise InputError(f"{first.path} and {other.path} do not belong together: {error}") from error
+    if face_reconstruction is None:
+        _check_one_reconstruction(described)
     sources = RigSources(
         _source("generator", generator, described),
         _source("face_reconstruction", face_reconstruction, described),
@@ -127,6 +131,21 @@ def _source(role: str, given: str | Path | None, rigs: Sequence[_Described]) -> 
         if _is_there(place):
             return place
     raise InputError(f"expected the {what} of {rigs[0].path} at {named[0]}, found none there; give {option}")
+
+
+def _check_one_reconstruction(rigs: Sequence[_Described]) -> None:
+    """Refuse rigs trained with different F, as far as these are still there.
+
+    One generator may have several, which read codes differently.
+    """
+    named = [rig for rig in rigs if rig.sources is not None and _is_there(rig.sources.face_reconstruction)]
+    places = [locate(rig.sources.face_reconstruction) for rig in named if rig.sources is not None]
+    for rig, place in zip(named[1:], places[1:], strict=True):
+        if not filecmp.cmp(places[0], place, shallow=False):
+            raise InputError(
+                f"expected rigs trained with one face reconstruction, {named[0].path} names {places[0]} and {rig.path} {place}; "
+                "give --face_reconstruction with the one to read codes by"
+            )
 
 
 def _is_there(place: str) -> bool:

@@ -251,13 +251,13 @@ def _expressions(
 
 
 def _check_once(asked: "Sequence[tuple[Slider, ExpressionControl]]") -> None:
-    """Refuse one blendshape under two spellings."""
-    first: dict[int, str] = {}
+    """Refuse one expression under two spellings: a blendshape of two names, or a composite."""
+    first: dict[int | str, str] = {}
     for slider, control in asked:
-        index = control.weights[0][0]
-        if not control.is_composite and first.setdefault(index, slider.name) != slider.name:
+        key = control.name if control.is_composite else control.weights[0][0]
+        if first.setdefault(key, slider.name) != slider.name:
             raise InputError(
-                f"expected each slider once, {first[index]} and {slider.name} are the same expression; keep one of them"
+                f"expected each slider once, {first[key]} and {slider.name} are the same expression; keep one of them"
             )
 
 

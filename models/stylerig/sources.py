@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RigSources:
-    """Files as they were named in training, relative ones to the working folder or the project.
+    """Files that a training used: relative to the project where they lie in it, else absolute.
 
     These only say where to look first; what is found there is checked against the rig's `Provenance`.
 
