@@ -7,12 +7,12 @@ from commands.devices import choose_device, repeatable_convolutions
 from commands.warning_filters import warnings_as_lines
 from datamodules.latent_pairs import PairRecipe
 from datamodules.portraits import PortraitSampler
-from evaluation.calibrated_controls import AskedControl, asked_controls
-from evaluation.calibration_figures import calibration_figures, calibration_table
 from evaluation.figures import write_figures
 from evaluation.picture_readers import JudgeReader, LandmarkReader, Reader, ReconstructionReader
-from evaluation.rig_calibration import calibrate as measure
-from evaluation.rig_calibration import judge_curves
+from evaluation.stylerig.calibrated_controls import AskedControl, asked_controls
+from evaluation.stylerig.calibration import calibrate as measure
+from evaluation.stylerig.calibration import judge_curves
+from evaluation.stylerig.calibration_figures import calibration_figures, calibration_table
 from lightning_modules.progress import check_seed
 from models.morphable import MorphableModel
 from models.observers import Judge, load_judge, load_landmark_detector

@@ -15,8 +15,8 @@ from commands.devices import choose_device
 from commands.trainer import run_trainer
 from datamodules.latent_pairs import PairRecipe
 from evaluation.report import json_text, write_texts
-from evaluation.stylerig_page import write_report
-from evaluation.stylerig_report import DemoNetworks, measure_demo
+from evaluation.stylerig.demo_page import write_report
+from evaluation.stylerig.demo_results import DemoNetworks, measure_demo
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.progress import check_seed
 from models.observers import load_judge, load_landmark_detector

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from evaluation.calibration_figures import calibration_figures
 from evaluation.figures import FOLDER, Figure, read_figures
+from evaluation.stylerig.calibration_figures import calibration_figures
 from lightning_modules.run_folder import CONFIG_FILE
 from models.stylerig.calibration import SUFFIX, load_calibration
 from renderers.errors import InputError

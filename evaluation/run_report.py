@@ -8,8 +8,8 @@ from evaluation.claims import add_claims
 from evaluation.report import Report
 from evaluation.run_comparison import add_figures, add_metrics, add_overview, metrics_csv, number_table
 from evaluation.run_records import RunRecord
-from evaluation.stylerig_claims import stylerig_claims
-from evaluation.stylerig_runs import edits_of, rig_runs
+from evaluation.stylerig.claims import stylerig_claims
+from evaluation.stylerig.runs import edits_of, rig_runs
 
 # Numbers of a measurement of edits in the order of the table; changes of the rest follow.
 _EDIT_NUMBERS = {

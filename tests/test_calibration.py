@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.calibration_figures import TABLE_COLUMNS, calibration_figures, calibration_table
 from evaluation.figures import read_figures, write_figures
+from evaluation.stylerig.calibration_figures import TABLE_COLUMNS, calibration_figures, calibration_table
 from models.morphable import ParameterSizes
 from models.stylerig import RigNet
 from models.stylerig.calibration import (

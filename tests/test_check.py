@@ -255,7 +255,7 @@ def test_references_come_from_types_names_and_values() -> None:
     config["data"]["init_args"]["folder"] = "somewhere"
     config["trainer"]["callbacks"] = [
         {"class_path": "pytorch_lightning.callbacks.EarlyStopping", "init_args": {"monitor": "validate/loss"}},
-        {"class_path": "evaluation.stylerig_measuring.StyleRigEdits", "init_args": {"judge": "judge.safetensors"}},
+        {"class_path": "evaluation.stylerig.measuring.StyleRigEdits", "init_args": {"judge": "judge.safetensors"}},
     ]
     found = {each.key: (each.role, each.owner) for each in find_references(config)}
     assert found == {

@@ -12,10 +12,11 @@ from PIL import Image
 
 import commands.demo
 from commands.demo import POSE_CONFIG, RECONSTRUCTION_CONFIG, demo
-from evaluation import rasterizer_benchmark, stylerig_report
+from evaluation import rasterizer_benchmark
 from evaluation.rasterizer_benchmark import equal_pixels, measure_rasterizer
 from evaluation.report import Report, json_text, picture_grid, to_picture, write_text, write_texts
-from evaluation.stylerig_report import Target
+from evaluation.stylerig import demo_results
+from evaluation.stylerig.demo_results import Target
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from models.morphable.procedural import procedural_model
 from models.observers import Judge, save_observer
@@ -52,7 +53,7 @@ def tiny_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(commands.demo, "PROJECT_ROOT", tmp_path)
     # Two small calls in place of forty large ones; and as where only the package is installed.
     quick = functools.partial(measure_rasterizer, repeats=2, size=16, rings=4, segments=4)
-    monkeypatch.setattr(stylerig_report, "measure_rasterizer", quick)
+    monkeypatch.setattr(demo_results, "measure_rasterizer", quick)
     monkeypatch.setattr(rasterizer_benchmark, "PROJECT_ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

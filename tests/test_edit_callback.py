@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datamodules.latent_pairs import LatentPairDataModule
-from evaluation.stylerig_measuring import StyleRigEdits
+from evaluation.stylerig.measuring import StyleRigEdits
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.rig_losses import Control
 from lightning_modules.stylerig import StyleRig

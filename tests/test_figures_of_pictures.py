@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.latent_pairs import PairRecipe
-from evaluation import figure_parts
-from evaluation.conditional_generation import conditional_generation
-from evaluation.figure_parts import shown_codes, source_codes
 from evaluation.figures import Figure
-from evaluation.known_limits import known_limits
-from evaluation.mixing_figures import mixing_figures
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.stylerig_pictures import SIZE
-from evaluation.sweep_figures import sweep_figures
+from evaluation.stylerig import figure_parts
+from evaluation.stylerig.conditional_generation import conditional_generation
+from evaluation.stylerig.figure_parts import shown_codes, source_codes
+from evaluation.stylerig.known_limits import known_limits
+from evaluation.stylerig.mixing_figures import mixing_figures
+from evaluation.stylerig.pictures import SIZE
+from evaluation.stylerig.rig_under_test import RigUnderTest
+from evaluation.stylerig.sweep_figures import sweep_figures
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNetwork, SteeringNetwork

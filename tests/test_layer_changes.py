@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from evaluation.layer_changes import centre_of_change, layer_changes, layer_resolutions, measure_layer_changes
-from evaluation.layer_effects import by_face_reconstruction, layer_effects
-from evaluation.unseen_codes import unseen_batches
+from evaluation.stylerig.layer_changes import centre_of_change, layer_changes, layer_resolutions, measure_layer_changes
+from evaluation.stylerig.layer_effects import by_face_reconstruction, layer_effects
+from evaluation.stylerig.unseen_codes import unseen_batches
 from models.stylerig import RigNet, SteeringNetwork
 from renderers.errors import InputError
 from tests.tiny_rig import LAYERS, WIDTH, exact_steering, tiny_generator, tiny_judge, tiny_rig

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from evaluation.edit_sizes import Bins, edit_size
-from evaluation.losses_by_edit_size import losses_by_edit_size, measure_edit_losses
 from evaluation.picture_readers import JudgeReader
-from evaluation.readings_by_edit_size import measure_edit_readings, readings_by_edit_size
+from evaluation.stylerig.edit_sizes import Bins, edit_size
+from evaluation.stylerig.losses_by_edit_size import losses_by_edit_size, measure_edit_losses
+from evaluation.stylerig.readings_by_edit_size import measure_edit_readings, readings_by_edit_size
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights
 from lightning_modules.rig_losses import LANDMARK_WEIGHTS, Control, StyleRigLosses
 from models.stylerig import SteeringNetwork

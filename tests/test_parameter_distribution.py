@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from datamodules.portraits import PortraitSampler
-from evaluation.parameter_distribution import parameter_distribution
-from evaluation.rig_under_test import RigUnderTest, check_judge
+from evaluation.stylerig.parameter_distribution import parameter_distribution
+from evaluation.stylerig.rig_under_test import RigUnderTest, check_judge
 from models.morphable.procedural import procedural_model
 from models.observers import Judge
 from models.stylerig import RigNet

@@ -17,8 +17,8 @@ from evaluation.figures import Figure, write_figures
 from evaluation.report import Report
 from evaluation.run_records import binned, differing_keys, read_run, short_labels
 from evaluation.run_report import compare_runs
-from evaluation.stylerig_claims import asymmetry_claim, in_plane_claim, layer_claim, stylerig_claims
-from evaluation.stylerig_runs import nearest, rig_runs
+from evaluation.stylerig.claims import asymmetry_claim, in_plane_claim, layer_claim, stylerig_claims
+from evaluation.stylerig.runs import nearest, rig_runs
 from renderers.errors import InputError
 
 _PICTURE = Image.new("RGB", (20, 10), "red")

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 import cli
 from datamodules.latent_pairs import PairRecipe
 from datamodules.portraits import PortraitSampler
-from evaluation.calibrated_controls import AskedControl, asked_controls, slider_values
 from evaluation.figures import read_figures
 from evaluation.picture_readers import LandmarkReader, PoseReading, ReconstructionReader, reading_of
-from evaluation.rig_calibration import calibrate, gathered, judge_curves
+from evaluation.stylerig.calibrated_controls import AskedControl, asked_controls, slider_values
+from evaluation.stylerig.calibration import calibrate, gathered, judge_curves
 from models.morphable import FaceParameters, ParameterSizes
 from models.morphable.loading import save_face_model
 from models.morphable.procedural import procedural_model

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.latent_pairs import LatentPairDataModule, LatentPairs, PairRecipe
-from evaluation.stylerig_measuring import StyleRigEdits, _of_all_ranks
+from evaluation.stylerig.measuring import StyleRigEdits, _of_all_ranks
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.nested_reconstruction import FaceReconstructionRun
 from lightning_modules.rig_losses import Control

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datamodules.latent_pairs import PairRecipe
-from evaluation.stylerig_measuring import StyleRigEdits
+from evaluation.stylerig.measuring import StyleRigEdits
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.nested_reconstruction import FaceReconstructionRun

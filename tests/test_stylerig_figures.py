@@ -12,9 +12,9 @@ from pytorch_lightning import Trainer
 from torch import nn
 
 import cli
-from evaluation import stylerig_figures
 from evaluation.figures import Figure, read_figures
-from evaluation.stylerig_figures import StyleRigFigures, summary_numbers
+from evaluation.stylerig import figures as stylerig_figures
+from evaluation.stylerig.figures import StyleRigFigures, summary_numbers
 from lightning_modules.stylerig import StyleRig
 from lightning_modules.stylerig_settings import StyleRigSettings
 from models.stylerig import FaceReconstruction, RigSources

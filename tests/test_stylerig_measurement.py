@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.portraits import PortraitSampler
-from evaluation import stylerig_report
-from evaluation.known_people import check_paints_portraits, edits_of_known_people
 from evaluation.picture_readers import JudgeReader, LandmarkReader, PoseReading
 from evaluation.rasterizer_benchmark import RasterizerMeasurement
 from evaluation.reading_changes import median_of
-from evaluation.stylerig_edits import (
+from evaluation.stylerig import demo_results
+from evaluation.stylerig.demo_results import GeneratorMeasurement, measure_generator, targets_of
+from evaluation.stylerig.edits import (
     EditMeasurement,
     Transfer,
     TransferMeasurement,
@@ -21,9 +21,9 @@ from evaluation.stylerig_edits import (
     measure_edits,
     transfer_by,
 )
-from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
-from evaluation.stylerig_report import GeneratorMeasurement, measure_generator, targets_of
-from evaluation.true_turns import measure_true_turns, share_of_turn, turned_latents
+from evaluation.stylerig.known_people import check_paints_portraits, edits_of_known_people
+from evaluation.stylerig.reconstruction import ReconstructionMeasurement, measure_reconstruction
+from evaluation.stylerig.true_turns import measure_true_turns, share_of_turn, turned_latents
 from models.morphable import FaceParameters, ParameterSizes
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator
@@ -328,7 +328,7 @@ def test_generator_has_known_figures(monkeypatch: pytest.MonkeyPatch) -> None:
             images = CodeGenerator().synthesis((0.2 * latents)[:, None].expand(-1, LAYERS, -1))
             return type("Shot", (), {"image": images})
 
-    monkeypatch.setattr(stylerig_report, "PortraitSampler", Portraits)
+    monkeypatch.setattr(demo_results, "PortraitSampler", Portraits)
     result = measure_generator(CodeGenerator(), MeanJudge(), 2000)
     assert result.samples == 2000
     for name in ("yaw", "pitch", "expression", "illumination"):

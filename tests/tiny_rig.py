@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.latent_pairs import PairRecipe
-from evaluation.rig_under_test import RigUnderTest
+from evaluation.stylerig.rig_under_test import RigUnderTest
 from models.morphable import MorphableModel
 from models.observers import Judge, LandmarkNet
 from models.stylegan2 import Generator

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from datamodules.latent_pairs import LatentPairDataModule, LatentPairs
-from evaluation.stylerig_measuring import StyleRigEdits
+from evaluation.stylerig.measuring import StyleRigEdits
 from lightning_modules.face_reconstruction import DifferentiableFaceReconstruction, FaceReconstructionSettings
 from lightning_modules.stylerig import StyleRig, StyleRigSettings
 from models.stylerig import FaceReconstruction, RigNet

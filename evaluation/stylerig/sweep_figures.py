@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evaluation.figure_parts import reader_of, shown_codes
 from evaluation.figures import Cell, Figure
 from evaluation.picture_readers import Reading
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.stylerig_edits import edited_by, read_codes
-from evaluation.stylerig_pictures import by_sliders, slider_sweep
+from evaluation.stylerig.edits import edited_by, read_codes
+from evaluation.stylerig.figure_parts import reader_of, shown_codes
+from evaluation.stylerig.pictures import by_sliders, slider_sweep
+from evaluation.stylerig.rig_under_test import RigUnderTest
 from models.morphable import FaceParameters
 from models.observers import JudgeReading
 from models.stylerig.sliders import Slider, component_of, read_slider, slider_names, unit_of

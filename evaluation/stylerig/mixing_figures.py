@@ -2,12 +2,12 @@
 
 import torch
 
-from evaluation.figure_parts import NAMES, distance_name, explain_units, reader_of, shown_codes, source_codes
 from evaluation.figures import Cell, Figure
 from evaluation.reading_changes import median_of
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.stylerig_edits import read_codes
-from evaluation.stylerig_pictures import mixing_grid
+from evaluation.stylerig.edits import read_codes
+from evaluation.stylerig.figure_parts import NAMES, distance_name, explain_units, reader_of, shown_codes, source_codes
+from evaluation.stylerig.pictures import mixing_grid
+from evaluation.stylerig.rig_under_test import RigUnderTest
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from datamodules.latent_pairs import LatentPairs
 from datamodules.portraits import PortraitSampler
-from evaluation.known_people import check_paints_portraits, edits_of_known_people
 from evaluation.picture_readers import JudgeReader, LandmarkReader, Reader
 from evaluation.report import json_text, write_texts
-from evaluation.stylerig_edits import EditMeasurement, measure_edits, transfer_by
+from evaluation.stylerig.edits import EditMeasurement, measure_edits, transfer_by
+from evaluation.stylerig.known_people import check_paints_portraits, edits_of_known_people
 from lightning_modules.loggers import log_figures
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylerig import StyleRig
@@ -53,7 +53,7 @@ class StyleRigEdits(Callback):
         if not isinstance(pl_module, StyleRig):
             raise InputError(
                 f"expected a StyleRig to measure edits of, got {type(pl_module).__name__}; "
-                "remove the callback evaluation.stylerig_measuring.StyleRigEdits"
+                "remove the callback evaluation.stylerig.measuring.StyleRigEdits"
             )
         if not self._measured(pl_module):
             raise InputError(

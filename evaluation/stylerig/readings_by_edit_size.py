@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evaluation.edit_sizes import EDIT_SIZE_UNITS, Bins, edit_size
 from evaluation.figures import Cell, Figure
 from evaluation.picture_readers import JudgeReader, unit_of
 from evaluation.plots import line_plot
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.unseen_codes import unseen_batches
+from evaluation.stylerig.edit_sizes import EDIT_SIZE_UNITS, Bins, edit_size
+from evaluation.stylerig.rig_under_test import RigUnderTest
+from evaluation.stylerig.unseen_codes import unseen_batches
 from renderers.errors import InputError
 
 SUMMARY = "readings_by_edit_size"
@@ -23,7 +23,7 @@ class EditReadings:
 
     Attributes:
         component: What was taken from other codes.
-        size: How much was asked, by F's reading of both codes: see `evaluation.edit_sizes.edit_size`.
+        size: How much was asked, by F's reading of both codes: see `evaluation.stylerig.edit_sizes.edit_size`.
         error: Distance in the component between the edited picture and the one that it was taken from.
         error_unedited: The same had nothing been done.
         changes: Distance between the edited picture and the one before the edit, of each property that should stay.

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evaluation.figures import Cell, Figure
-from evaluation.layer_effects import by_face_reconstruction, by_judge, layer_effects
 from evaluation.plots import bar_plot
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.unseen_codes import unseen_batches
+from evaluation.stylerig.layer_effects import by_face_reconstruction, by_judge, layer_effects
+from evaluation.stylerig.rig_under_test import RigUnderTest
+from evaluation.stylerig.unseen_codes import unseen_batches
 from models.morphable import FaceParameters
 from models.stylegan2 import Generator
 
@@ -30,7 +30,7 @@ class LayerChanges:
         edited: l2 distance between w_hat and w, per edit and layer.
         by_control: What the requested parameters alone cause: the distance between w_hat and the code that the network gives
             where w's own parameters are asked for. What an imperfect L_rec leaves is not in it.
-        effect_by_f: Share of each layer in what F sees of the edit: see `evaluation.layer_effects`.
+        effect_by_f: Share of each layer in what F sees of the edit: see `evaluation.stylerig.layer_effects`.
         effect_by_judge: Likewise by the judge; None without one.
         judged: Edits behind `effect_by_judge`, the first of all; 0 without a judge.
     """

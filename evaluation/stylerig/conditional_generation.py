@@ -5,13 +5,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from evaluation.figure_parts import NAMES, distance_name, explain_units, reader_of, shown_codes, source_codes
 from evaluation.figures import Cell, Figure
 from evaluation.picture_readers import CoefficientReader, Reading
 from evaluation.report import picture_grid, to_picture
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.stylerig_edits import read_codes
-from evaluation.stylerig_pictures import SIZE
+from evaluation.stylerig.edits import read_codes
+from evaluation.stylerig.figure_parts import NAMES, distance_name, explain_units, reader_of, shown_codes, source_codes
+from evaluation.stylerig.pictures import SIZE
+from evaluation.stylerig.rig_under_test import RigUnderTest
 
 
 @torch.no_grad()

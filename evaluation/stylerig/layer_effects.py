@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evaluation.picture_readers import JudgeReader
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.unseen_codes import unseen_batches
+from evaluation.stylerig.rig_under_test import RigUnderTest
+from evaluation.stylerig.unseen_codes import unseen_batches
 
 # Numbers of a component, (batch, coefficients), in units in which they may be added up.
 CodeReader = Callable[[Tensor], Tensor]

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evaluation.picture_readers import CoefficientReader, JudgeReader, ReconstructionReader, unit_of
-from evaluation.rig_under_test import RigUnderTest
+from evaluation.stylerig.rig_under_test import RigUnderTest
 from models.stylegan2.sampling import codes_of_seeds
 
 # Names of the components in titles.

@@ -16,16 +16,16 @@ from evaluation.distributions import spread_ratios
 from evaluation.frechet import frechet_distance, frechet_distance_of_halves
 from evaluation.picture_readers import JudgeReader
 from evaluation.rasterizer_benchmark import RasterizerMeasurement, measure_rasterizer
-from evaluation.stylerig_edits import EditMeasurement, measure_edits, transfer_by
-from evaluation.stylerig_pictures import (
+from evaluation.stylerig.edits import EditMeasurement, measure_edits, transfer_by
+from evaluation.stylerig.pictures import (
     mixing_grid,
     reconstruction_overlays,
     sample_grid,
     slider_sweep,
     style_mixing_grid,
 )
-from evaluation.stylerig_reconstruction import ReconstructionMeasurement, measure_reconstruction
-from evaluation.true_turns import TrueTurns, measure_true_turns
+from evaluation.stylerig.reconstruction import ReconstructionMeasurement, measure_reconstruction
+from evaluation.stylerig.true_turns import TrueTurns, measure_true_turns
 from models.morphable import MorphableModel
 from models.observers import Judge, JudgeReading
 from models.stylegan2 import Generator

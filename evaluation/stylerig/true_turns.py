@@ -9,7 +9,7 @@ from torch import Tensor
 from datamodules.portraits import LatentLayout, PortraitSampler
 from evaluation.picture_readers import JudgeReader, PoseReading
 from evaluation.reading_changes import median_of
-from evaluation.stylerig_edits import TransferMeasurement, compare_readings
+from evaluation.stylerig.edits import TransferMeasurement, compare_readings
 from models.observers import Judge, JudgeReading
 from renderers.rotation import rotation_distance
 

@@ -8,11 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules.portraits import PortraitSampler
-from evaluation.edit_sizes import edit_size
 from evaluation.figures import Cell, Figure
 from evaluation.plots import bar_plot, line_plot
-from evaluation.rig_under_test import RigUnderTest, check_judge
-from evaluation.unseen_codes import unseen_batches, unseen_parameters
+from evaluation.stylerig.edit_sizes import edit_size
+from evaluation.stylerig.rig_under_test import RigUnderTest, check_judge
+from evaluation.stylerig.unseen_codes import unseen_batches, unseen_parameters
 from models.morphable import FaceParameters, MorphableModel
 from models.observers.judge import correlation
 from renderers.errors import InputError

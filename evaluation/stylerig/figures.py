@@ -7,17 +7,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torchvision.transforms.functional import to_tensor
 
 from datamodules.latent_pairs import LatentPairDataModule, PairRecipe
-from evaluation import layer_changes as layers
-from evaluation import losses_by_edit_size as losses
-from evaluation import parameter_distribution as distribution
-from evaluation import readings_by_edit_size as readings
-from evaluation.conditional_generation import conditional_generation
 from evaluation.figures import FOLDER, Figure, write_figures
-from evaluation.known_limits import known_limits
-from evaluation.mixing_figures import mixing_figures
 from evaluation.report import json_text, write_text
-from evaluation.rig_under_test import RigUnderTest, check_judge
-from evaluation.sweep_figures import sweep_figures
+from evaluation.stylerig import layer_changes as layers
+from evaluation.stylerig import losses_by_edit_size as losses
+from evaluation.stylerig import parameter_distribution as distribution
+from evaluation.stylerig import readings_by_edit_size as readings
+from evaluation.stylerig.conditional_generation import conditional_generation
+from evaluation.stylerig.known_limits import known_limits
+from evaluation.stylerig.mixing_figures import mixing_figures
+from evaluation.stylerig.rig_under_test import RigUnderTest, check_judge
+from evaluation.stylerig.sweep_figures import sweep_figures
 from lightning_modules.loggers import log_figures, log_picture
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylerig import StyleRig
@@ -116,7 +116,7 @@ class StyleRigFigures(Callback):
         if not isinstance(pl_module, StyleRig) or not isinstance(data, LatentPairDataModule):
             raise InputError(
                 f"expected a StyleRig on a LatentPairDataModule to draw figures of, got {type(pl_module).__name__} on "
-                f"{type(data).__name__}; remove the callback evaluation.stylerig_figures.StyleRigFigures"
+                f"{type(data).__name__}; remove the callback evaluation.stylerig.figures.StyleRigFigures"
             )
         if self._judge is not None:
             check_judge(self._judge, pl_module.face_model)

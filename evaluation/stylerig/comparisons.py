@@ -7,7 +7,7 @@ from typing import Any
 
 from evaluation.claims import Claim, unmeasured
 from evaluation.run_records import differing_keys
-from evaluation.stylerig_runs import Kind, RigRun, nearest
+from evaluation.stylerig.runs import Kind, RigRun, nearest
 from renderers.errors import InputError
 
 _STEERING = "Steering, which does not see the code, cannot deform the faces as asked: the full method can."
@@ -42,7 +42,7 @@ def steering_claim(component: str, labels: Labels, full: Edits, baseline: Edits)
     Args:
         component: That was edited.
         labels: Of the full method's run and the baseline's.
-        full, baseline: Measurements of their edits: `evaluation.stylerig_edits.EditMeasurement.as_dict`.
+        full, baseline: Measurements of their edits: `evaluation.stylerig.edits.EditMeasurement.as_dict`.
     """
     return _lower(
         _STEERING, f"{component}: error left by an edit over that of none", labels, _of(full, "error_ratio"), _of(baseline, "error_ratio")

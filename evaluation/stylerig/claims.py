@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evaluation.claims import Claim, slope, unmeasured
-from evaluation.stylerig_comparisons import comparison_claims
-from evaluation.stylerig_runs import RigRun
+from evaluation.stylerig.comparisons import comparison_claims
+from evaluation.stylerig.runs import RigRun
 
 BANDS = ("coarse", "medium", "fine")
 # Section 8.2 calls in-plane rotation "ignored" and gives no number: ours is this share of what the same network does for yaw, or for

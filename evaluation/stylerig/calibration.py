@@ -9,8 +9,8 @@ from torch import Tensor
 
 from datamodules.latent_pairs import PairRecipe
 from datamodules.portraits import PortraitSampler
-from evaluation.calibrated_controls import AskedControl, slider_values
 from evaluation.picture_readers import JudgeReader, LandmarkReader, Reader, Reading, join
+from evaluation.stylerig.calibrated_controls import AskedControl, slider_values
 from models.morphable import FaceParameters, MorphableModel
 from models.observers import Judge
 from models.stylegan2 import Generator

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from datamodules.latent_pairs import LatentPairs
-from evaluation.rig_under_test import RigUnderTest
+from evaluation.stylerig.rig_under_test import RigUnderTest
 from renderers.errors import InputError
 
 

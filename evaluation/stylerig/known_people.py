@@ -8,7 +8,7 @@ import torch
 from datamodules.portraits import PortraitSampler
 from evaluation.picture_readers import CoefficientReader, reading_of, unit_of
 from evaluation.reading_changes import median_of
-from evaluation.stylerig_edits import edited_by, read_codes
+from evaluation.stylerig.edits import edited_by, read_codes
 from models.morphable import FaceParameters
 from models.stylegan2 import Generator
 from models.stylerig import FaceReconstruction, RigNetwork

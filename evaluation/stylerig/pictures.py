@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from evaluation.report import picture_grid, to_picture
-from evaluation.stylerig_edits import Transfer, coarse_layers_of, edited_by
+from evaluation.stylerig.edits import Transfer, coarse_layers_of, edited_by
 from lightning_modules.render_loss import landmarks_66
 from models.morphable import FaceParameters, MorphableModel
 from models.stylegan2 import Generator

@@ -1,9 +1,9 @@
-"""The demo's page about a pose rig: what `evaluation.stylerig_report` measured, in words, tables and pictures."""
+"""The demo's page about a pose rig: what `evaluation.stylerig.demo_results` measured, in words, tables and pictures."""
 
 from typing import Any
 
 from evaluation.report import Report
-from evaluation.stylerig_report import DemoResults
+from evaluation.stylerig.demo_results import DemoResults
 
 
 def write_report(results: DemoResults, settings: dict[str, Any]) -> Report:

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evaluation.edit_sizes import EDIT_SIZE_UNITS, Bins, edit_size
 from evaluation.figures import Cell, Figure
 from evaluation.plots import line_plot
-from evaluation.rig_under_test import RigUnderTest
-from evaluation.unseen_codes import unseen_batches
+from evaluation.stylerig.edit_sizes import EDIT_SIZE_UNITS, Bins, edit_size
+from evaluation.stylerig.rig_under_test import RigUnderTest
+from evaluation.stylerig.unseen_codes import unseen_batches
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights
 from lightning_modules.rig_losses import LANDMARK_WEIGHTS
 from models.stylerig import preserved_components
@@ -24,7 +24,7 @@ class EditLosses:
 
     Attributes:
         component: What was taken from other codes.
-        size: How much was asked, by F's reading of both codes: see `evaluation.edit_sizes.edit_size`.
+        size: How much was asked, by F's reading of both codes: see `evaluation.stylerig.edit_sizes.edit_size`.
         edit, consistency: L_edit and L_consist of section 7.
         edit_unedited: L_edit had nothing been done.
         edit_exact, consistency_exact: Both losses of an edit that F reads as perfect: what F itself leaves.
