@@ -40,7 +40,8 @@ _LAYERS = {
     "illumination": ("Medium and fine layers control illumination.", ("medium", "fine")),
 }
 _LAYER_MEASURES = {
-    "change": "l2 change of the code by the control, mean of a layer over that of all layers",
+    "whole_change": "l2 change of the code by the edit (the paper's measure), mean of a layer over that of all layers",
+    "change": "l2 change of the code by the control alone, mean of a layer over that of all layers",
     "effect_by_judge": "what the judge sees the component move by when a layer's change is made alone, mean of a layer over that of all",
     "effect_by_f": "what F sees the component move by when a layer's change is made alone, mean of a layer over that of all",
 }
