@@ -70,7 +70,8 @@ def test_shipped_overlay_trains(config: str, tmp_path: Path, monkeypatch: pytest
     named = MODELS[config]["init_args"]["settings"]
     controls = [{"weight": 1.0, **control} for control in named.get("controls", [])]
     assert {name: trained[name] for name in named} == {**named, **({"controls": controls} if controls else {})}
-    assert trained["latent"] == 32 and trained["photometric"] == 1.0
+    kept = {**MODELS[OVERLAYS[config]]["init_args"]["settings"], **named}
+    assert trained["latent"] == 32 and trained["photometric"] == kept.get("photometric", 1.0)
     assert CONFIGS[config].get("run", {}).get("name", settings["run"]["name"]) == settings["run"]["name"]
 
 
