@@ -39,6 +39,10 @@ class FaceReconstructionRun:
     batch_size: int = 16
     settings: FaceReconstructionSettings = field(default_factory=_demo_settings)
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise InputError(f"expected at least 1 step of 1 pair, got {self.steps} steps of {self.batch_size}; raise them")
+
     def train(
         self, outer: Trainer, generator: str, landmarker: str, scene: FaceScene, recipe: PairRecipe, output: Path
     ) -> None:

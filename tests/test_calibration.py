@@ -179,7 +179,7 @@ def test_a_calibration_belongs_to_weights(tmp_path: Path):
     read = calibration_beside(rig, network)
     assert read is not None and read.names == ("yaw",)
     assert rig_digest(network_of()) == rig_digest(network)
-    with pytest.raises(InputError, match="expected the rig that was calibrated .* calibrate it anew"):
+    with pytest.raises(InputError, match="expected the rig that .* was measured with .* calibrate it anew"):
         calibration_beside(rig, network_of(seed=1))
 
 

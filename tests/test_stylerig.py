@@ -171,6 +171,11 @@ def test_fit_writes_weights_and_resumes_exactly(networks: dict[str, str], tmp_pa
     assert torch.equal(loaded.parameter_std, straight.rignet.parameter_std) and (loaded.parameter_std != 1).any()
 
 
+def test_a_face_reconstruction_is_not_trained_for_no_step() -> None:
+    with pytest.raises(InputError, match="at least 1 step"):
+        FaceReconstructionRun(steps=0)
+
+
 def test_missing_face_reconstruction_is_trained_first(networks: dict[str, str], tmp_path: Path) -> None:
     run = FaceReconstructionRun(3, 2, FaceReconstructionSettings(hidden=8, landmark_steps=1))
     settings = StyleRigSettings(statistics_pairs=20)

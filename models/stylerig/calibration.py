@@ -50,8 +50,12 @@ class RigCalibration:
         """The controls that were measured."""
         return tuple(control.control for control in self.controls)
 
-    def require(self, network: RigNetwork) -> None:
+    def require(self, network: RigNetwork, path: Path) -> None:
         """Refuse a rig of other weights than those that were measured.
+
+        Args:
+            network: The rig.
+            path: File of this calibration, for the message.
 
         Raises:
             InputError: where they differ.
@@ -59,8 +63,8 @@ class RigCalibration:
         digest = rig_digest(network)
         if digest != self.weights:
             raise InputError(
-                f"expected the rig that was calibrated (weights {self.weights[:12]}), got one with weights {digest[:12]}; "
-                "calibrate it anew by 'lightning calibrate'"
+                f"expected the rig that {path} was measured with (weights {self.weights[:12]}), got one with weights {digest[:12]}; "
+                "calibrate it anew by 'lightning calibrate', or remove that file"
             )
 
     def of(self, control: str) -> ControlCalibration:
@@ -166,7 +170,7 @@ def calibration_beside(rig: Path, network: RigNetwork) -> RigCalibration | None:
     if not path.exists():
         return None
     calibration = load_calibration(path)
-    calibration.require(network)
+    calibration.require(network, path)
     return calibration
 
 
