@@ -13,6 +13,7 @@ from commands.devices import choose_device, repeatable_convolutions
 from commands.edit_files import CODES, GRID, SWEEP, TABLE, earlier_files, names_of_files
 from commands.edit_options import TRANSFERS, sliders_of, sweeps_of
 from commands.warning_filters import warnings_as_lines
+from evaluation.calibrated_sliders import calibrated_sliders
 from evaluation.code_edits import CodeEdit, EditedCodes, edit_codes, warnings_for
 from evaluation.edit_reference import read_reference
 from evaluation.edit_sweep import Sweep, sweep_frames
@@ -56,6 +57,7 @@ def edit(
     sweep_layout: Literal["grid", "each"] = "grid",
     fps: float = 25.0,
     feedback: int = 0,
+    calibrated: bool = False,
     pictures: bool = True,
     noise: Literal["const", "none"] = "const",
     generator: Path | None = None,
@@ -103,6 +105,8 @@ def edit(
         sweep_layout: grid shows them side by side; each writes NAME.mp4 and NAME.gif of each.
         fps: frames a second of a sweep, at most 50.
         feedback: rounds in which the edit is corrected by how far the face reconstruction reads that it missed; PIE takes 1.
+        calibrated: ask so much of each slider that, by the calibration beside its rig (`lightning calibrate`), the pictures show what is
+            given; for absolute values, and not within sweeps.
         pictures: false leaves out the pictures of single codes.
         noise: the generator's stored pictures of noise, or none.
         generator: StyleGAN2 file, where it is not where the rig says.
@@ -124,6 +128,8 @@ def edit(
     if sweeps:
         check_gif_rate(fps)
         video_codec()
+    if calibrated and (sweeps or not sliders):
+        raise InputError("expected --calibrated with sliders and without --sweep, got it otherwise; leave it out")
     if bool(transfer) != (reference is not None):
         raise InputError("expected --transfer and --reference together, got one of them; give both")
     asked = load_codes(codes)
@@ -138,6 +144,10 @@ def edit(
     components = tuple(dict.fromkeys(TRANSFERS[each] for each in transfer))
     with repeatable_convolutions():
         source = None if reference is None else read_reference(reference, opened, landmarker, expression_deviation)
+        if calibrated:
+            wanted, sliders = sliders, list(calibrated_sliders(opened, rig, sliders))
+            for each, instead in zip(wanted, sliders, strict=True):
+                print(f"note: {each.name}: asking {instead.value:.3g} of the rig for {each.value:.3g} in pictures", file=sys.stderr)
         request = CodeEdit(tuple(sliders), source, components, feedback)
         request.check_count(len(asked))
         # Whatever is wrong with a sweep shows in its first frame, before anything is written.

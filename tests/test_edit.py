@@ -21,10 +21,12 @@ from models.morphable.loading import save_face_model
 from models.stylegan2 import load_generator
 from models.stylegan2.digest import generator_digest
 from models.stylerig import FaceReconstruction, Provenance, RigNet, RigSources
+from models.stylerig.calibration import calibration_path, rig_digest, save_calibration
 from models.stylerig.opening import open_rig
 from models.stylerig.sliders import Slider
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
+from tests.test_calibration import calibration_of, control_of
 from tests.tiny_stylerig import LAYERS, WIDTH, write_networks
 from tests.toy_face import SIZES, toy_face_model
 
@@ -72,6 +74,29 @@ def fails(capsys, world: Path, output: Path, *words: str, rig: str = "pose") -> 
     lines = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2 and len(lines) == 1 and not output.exists()
     return lines[0]
+
+
+def test_calibrated_edits_ask_what_pictures_need(world: Path, tmp_path: Path, capsys) -> None:
+    rig = tmp_path / "turner.safetensors"
+    shutil.copy(world / "pose.safetensors", rig)
+    words = ["--rig", str(rig), "--codes", str(world / "codes.safetensors"), "--calibrated"]
+
+    def refusal(*more: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["edit", *words, "--output", str(tmp_path / "none"), *more])
+        assert stop.value.code == 2 and not (tmp_path / "none").exists()
+        return capsys.readouterr().err
+
+    assert "expected a calibration beside" in refusal("--yaw-deg", "10")
+    network = open_rig([rig]).rig.networks[0]
+    half = calibration_of(control_of(lambda value: 0.5 * value), weights=rig_digest(network))
+    save_calibration(calibration_path(rig), half)
+    cli.main(["edit", *words, "--yaw-deg", "10", "--output", str(tmp_path / "out")])
+    assert table(tmp_path / "out")["yaw_deg_asked"] == [20.0] * COUNT
+    assert "yaw: asking 20 of the rig for 10 in pictures" in capsys.readouterr().err
+    assert "got yaw by so much" in refusal("--yaw-by-deg", "10")
+    assert "without --sweep" in refusal("--yaw-deg", "10", "--sweep", "pitch-deg=0:10:3")
+    assert "expected a calibrated control" in refusal("--pitch-deg", "10")
 
 
 def table(folder: Path) -> dict[str, list[float]]:
