@@ -106,7 +106,7 @@ def edit(
         fps: frames a second of a sweep, at most 50.
         feedback: rounds in which the edit is corrected by how far the face reconstruction reads that it missed; PIE takes 1.
         calibrated: ask so much of each slider that, by the calibration beside its rig (`lightning calibrate`), the pictures show what is
-            given; for absolute values, and not within sweeps.
+            given, or the nearest within reach; for absolute values, and not within sweeps. edits.csv then holds what is asked of the rig.
         pictures: false leaves out the pictures of single codes.
         noise: the generator's stored pictures of noise, or none.
         generator: StyleGAN2 file, where it is not where the rig says.
@@ -145,9 +145,11 @@ def edit(
     with repeatable_convolutions():
         source = None if reference is None else read_reference(reference, opened, landmarker, expression_deviation)
         if calibrated:
-            wanted, sliders = sliders, list(calibrated_sliders(opened, rig, sliders))
-            for each, instead in zip(wanted, sliders, strict=True):
-                print(f"note: {each.name}: asking {instead.value:.3g} of the rig for {each.value:.3g} in pictures", file=sys.stderr)
+            corrected = calibrated_sliders(opened, rig, sliders)
+            for each, (instead, expected) in zip(sliders, corrected, strict=True):
+                asking = f"{each.name}: asking {instead.value:.3g} of the rig for {each.value:.3g} in pictures"
+                print(f"note: {asking}, expect about {expected:.3g}", file=sys.stderr)
+            sliders = [instead for instead, _ in corrected]
         request = CodeEdit(tuple(sliders), source, components, feedback)
         request.check_count(len(asked))
         # Whatever is wrong with a sweep shows in its first frame, before anything is written.

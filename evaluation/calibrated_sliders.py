@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from models.stylerig.calibration import calibration_beside
 from models.stylerig.opening import OpenedRig
@@ -9,8 +10,20 @@ from models.stylerig.sliders import Slider, component_of
 from renderers.errors import InputError
 
 
-def calibrated_sliders(opened: OpenedRig, paths: Sequence[Path], sliders: Sequence[Slider]) -> tuple[Slider, ...]:
-    """Sliders whose values make the median picture of the calibration show the values given; nearest where that is out of reach.
+class CalibratedSlider(NamedTuple):
+    """What to ask of a rig.
+
+    Attributes:
+        slider: With the value to ask.
+        expected: What the median picture of the calibration then shows: the value wanted, or the nearest within reach.
+    """
+
+    slider: Slider
+    expected: float
+
+
+def calibrated_sliders(opened: OpenedRig, paths: Sequence[Path], sliders: Sequence[Slider]) -> tuple[CalibratedSlider, ...]:
+    """What to ask so that pictures show the values of sliders.
 
     Args:
         opened: The rig.
@@ -30,5 +43,6 @@ def calibrated_sliders(opened: OpenedRig, paths: Sequence[Path], sliders: Sequen
         calibration = calibration_beside(path, network)
         if calibration is None:
             raise InputError(f"expected a calibration beside {path}, found none; run 'lightning calibrate --rig {path}'")
-        corrected.append(Slider(slider.name, calibration.asked_for(slider.name, slider.value, clamp=True)))
+        asked = calibration.asked_for(slider.name, slider.value, clamp=True)
+        corrected.append(CalibratedSlider(Slider(slider.name, asked), calibration.achieved(slider.name, asked)))
     return tuple(corrected)

@@ -12,7 +12,6 @@ from evaluation.stylerig.calibration_figures import TABLE_COLUMNS, calibration_f
 from models.morphable import ParameterSizes
 from models.stylerig import RigNet
 from models.stylerig.calibration import (
-    RigCalibration,
     calibration_beside,
     calibration_path,
     load_calibration,
@@ -21,18 +20,9 @@ from models.stylerig.calibration import (
 )
 from models.stylerig.control_curves import ControlCalibration, ControlCurve
 from renderers.errors import InputError
+from tests.known_calibrations import ASKED, calibration_of, control_of, curve_of
 
 SIZES = ParameterSizes(3, 2, 2)
-ASKED = tuple(float(value) for value in range(-45, 46, 9))
-
-
-def curve_of(response, asked=ASKED, reader="judge"):
-    median = tuple(response(value) for value in asked)
-    return ControlCurve(reader, tuple(asked), median, tuple(value - 2 for value in median), tuple(value + 2 for value in median))
-
-
-def control_of(response, low=-30.0, high=30.0, asked=ASKED, name="yaw", unit="deg", more=()):
-    return ControlCalibration(name, unit, low, (low + high) / 2, high, (curve_of(response, asked), *more))
 
 
 def saturating(value):
@@ -41,10 +31,6 @@ def saturating(value):
 
 
 HALF = control_of(lambda value: 0.5 * value)
-
-
-def calibration_of(*controls, weights="0" * 64):
-    return RigCalibration(weights, 60, 500, controls)
 
 
 def test_an_exact_control_is_supported_where_the_teacher_is():

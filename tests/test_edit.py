@@ -26,7 +26,7 @@ from models.stylerig.opening import open_rig
 from models.stylerig.sliders import Slider
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
-from tests.test_calibration import calibration_of, control_of
+from tests.known_calibrations import calibration_of, control_of
 from tests.tiny_stylerig import LAYERS, WIDTH, write_networks
 from tests.toy_face import SIZES, toy_face_model
 
@@ -93,7 +93,11 @@ def test_calibrated_edits_ask_what_pictures_need(world: Path, tmp_path: Path, ca
     save_calibration(calibration_path(rig), half)
     cli.main(["edit", *words, "--yaw-deg", "10", "--output", str(tmp_path / "out")])
     assert table(tmp_path / "out")["yaw_deg_asked"] == [20.0] * COUNT
-    assert "yaw: asking 20 of the rig for 10 in pictures" in capsys.readouterr().err
+    assert "yaw: asking 20 of the rig for 10 in pictures, expect about 10" in capsys.readouterr().err
+    # The calibration asked 45 at most, of which half is seen.
+    cli.main(["edit", *words, "--yaw-deg", "40", "--output", str(tmp_path / "far")])
+    assert table(tmp_path / "far")["yaw_deg_asked"] == [45.0] * COUNT
+    assert "for 40 in pictures, expect about 22.5" in capsys.readouterr().err
     assert "got yaw by so much" in refusal("--yaw-by-deg", "10")
     assert "without --sweep" in refusal("--yaw-deg", "10", "--sweep", "pitch-deg=0:10:3")
     assert "expected a calibrated control" in refusal("--pitch-deg", "10")
