@@ -50,7 +50,7 @@ def edit(
     transfer: tuple[Literal["pose", "expression", "light", "geometry"], ...] = (),
     reference: str | None = None,
     landmarker: str = "assets/demo_landmarks.safetensors",
-    expression_deviation: float = 0.2,
+    expression_deviation: float = 0.4,
     sweep: tuple[str, ...] = (),
     there_and_back: bool = False,
     sweep_codes: int = 16,
@@ -97,7 +97,7 @@ def edit(
             aligned as the generator's (`lightning align`), whose parameters are fitted first.
         landmarker: 68-landmark network that reads a reference picture; the default knows the demo's portraits, for photos give a
             folder with face-api weights.
-        expression_deviation: spread of expression coefficients in that fit: 0.2 for blendshapes, 1 for Basel's.
+        expression_deviation: spread of expression coefficients in that fit: 0.4 for blendshapes, 1 for Basel's.
         sweep: NAME=FROM:TO:FRAMES, such as yaw-deg=-30:30:25, light-azimuth-deg=-60:60:25, smile=0:1:25 or yaw-by-deg=-10:10:25: writes
             sweep.mp4 and sweep.gif; several run together. The other options hold in every frame.
         there_and_back: let sweeps return to their start.

@@ -28,7 +28,8 @@ _RATES = {
 
 @dataclass(frozen=True)
 class ParameterFitSettings:
-    """How parameters are fitted to pictures. The papers leave all of it open; these values were tried on portraits with known truth.
+    """How parameters are fitted to pictures. The papers leave all of it open; weights are by default those that the demo's F was trained
+    with, so that a picture and its code are read alike: priors shrink what is read, and edits are asked in F's terms.
 
     Attributes:
         rigid_steps: First steps, which move the mean face alone until its landmarks lie on the picture's.
@@ -36,7 +37,8 @@ class ParameterFitSettings:
         loss: Weights of the rerendering loss of the latter.
         regulariser: Weight of MoFA's statistical regulariser.
         expression_deviation: Standard deviation of the expression coefficients: 1 for models such as Basel's, whose coefficients are
-            in standard deviations; blendshape coefficients of portraits spread by about 0.2.
+            in standard deviations; blendshape coefficients of portraits spread by 0.2 to 0.4.
+        reflectance_ratio, illumination_ratio: Of skin and light in the regulariser: see `FaceReconstructionSettings`.
         largest_landmark_error: Of a fit that is relied on: mean distance of the landmarks as a share of the picture's side.
         largest_colour_error: Of a fit that is relied on: root mean square length of the RGB difference (colours in 0..1) over the face.
         batch_size: Pictures fitted together; the result does not depend on it beyond rounding.
@@ -44,17 +46,22 @@ class ParameterFitSettings:
 
     rigid_steps: int = 100
     steps: int = 200
-    loss: RenderLossWeights = field(default_factory=lambda: RenderLossWeights(landmark=17.5, robust=0.3))
-    regulariser: float = 0.01
-    expression_deviation: float = 0.2
+    loss: RenderLossWeights = field(
+        default_factory=lambda: RenderLossWeights(landmark=17.5, photometric=50.0, robust=0.3, robust_landmarks=0.1)
+    )
+    regulariser: float = 0.004
+    expression_deviation: float = 0.4
+    reflectance_ratio: float = 1.0
+    illumination_ratio: float = 2.0
     largest_landmark_error: float = 0.015
     largest_colour_error: float = 0.4
     batch_size: int = 16
 
     def __post_init__(self) -> None:
+        weights = (self.regulariser, self.reflectance_ratio, self.illumination_ratio)
         positive = (self.expression_deviation, self.largest_landmark_error, self.largest_colour_error)
-        if min(self.rigid_steps, self.steps, self.batch_size) < 1 or self.regulariser < 0 or min(positive) <= 0:
-            raise InputError(f"expected steps, a batch and deviations above 0, got {self}; correct them")
+        if min(self.rigid_steps, self.steps, self.batch_size) < 1 or min(weights) < 0 or min(positive) <= 0:
+            raise InputError(f"expected steps, a batch and deviations above 0 and weights of 0 or more, got {self}; correct them")
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,9 @@ def _fit_batch(
             (len(images) * landmarks_alone(pixels, landmarks, current()).total).backward()
         for _ in _descend(values, COMPONENTS, settings.steps):
             parameters = current()
-            regulariser = statistical_regulariser(parameters, settings.expression_deviation)
+            regulariser = statistical_regulariser(
+                parameters, settings.expression_deviation, settings.reflectance_ratio, settings.illumination_ratio
+            )
             total = loss(pixels, landmarks, parameters).total + settings.regulariser * regulariser
             (len(images) * total).backward()
     return _judged(current().detach(), pixels, landmarks, loss, settings)
