@@ -21,6 +21,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from commands.arguments import OneLineErrors, find_configs, unwrapped_errors
 from commands.warning_filters import quieten_libraries
 from lightning_modules.checkpointing import AtomicCheckpointIO, whole_file
+from lightning_modules.pie.module import PIE
 from lightning_modules.progress import LineProgress, RankSeed, check_seed
 from lightning_modules.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, LAST_CHECKPOINT, Loggers, RunFolder, settle_run
 from models.version import project_version
@@ -159,6 +160,11 @@ class TrainerCLI(LightningCLI):
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(run.path / CHECKPOINT_FOLDER)
         return trainer
+
+    def after_fit(self) -> None:
+        """End with code 1 where some of the portraits of a fit were not embedded: the summary says why."""
+        if isinstance(self.model, PIE) and self.model.failures:
+            raise SystemExit(1)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run the verb. What a user can mend becomes an `InputError`."""

@@ -19,6 +19,13 @@ _FIRST_PERSON = {"train": 0, "val": 1 << 26, "test": 1 << 27}
 Split = Literal["train", "val", "test"]
 
 
+def split_spec(
+    split: Split, image_size: int, size: int, samples_per_person: int, seed: int, density: Density, supersample: int
+) -> CorpusSpec:
+    """The portraits of a split: people of different splits are different people."""
+    return CorpusSpec(image_size, size, samples_per_person, seed, _FIRST_PERSON[split], density, supersample)
+
+
 class PortraitDataset(Dataset[dict[str, Tensor]]):
     """Rows of a corpus as dictionaries: image float [-1, 1] (3, H, W), latent, parameters (packed), landmarks (68, 2)
     pixels, mask (1, H, W), person.
@@ -106,7 +113,7 @@ class SyntheticPortraitDataModule(ResumableDataModule):
             raise InputError(f"expected a batch size of at least 1, got {batch_size}: raise it")
         sizes: dict[Split, int] = {"train": num_samples, "val": num_val_samples, "test": num_test_samples}
         self.specs = {
-            split: CorpusSpec(image_size, size, samples_per_person, seed, _FIRST_PERSON[split], density, supersample)
+            split: split_spec(split, image_size, size, samples_per_person, seed, density, supersample)
             for split, size in sizes.items()
         }
         self.batch_size, self.folder, self.in_memory, self.flip = batch_size, folder, in_memory, flip

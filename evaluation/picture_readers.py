@@ -11,7 +11,7 @@ from evaluation.pose_from_landmarks import fit_pose
 from evaluation.reading_changes import ReadingChange, Spreads, reading_change
 from models.morphable import FaceParameters, MorphableModel
 from models.observers import Judge, JudgeReading
-from models.stylerig import CONTROLLABLE, FaceReconstruction
+from models.stylerig import CONTROLLABLE, ParameterReader, PictureReconstruction, read_pictured
 from renderers.camera import PerspectiveCamera
 from renderers.rotation import rotation_distance
 
@@ -117,16 +117,17 @@ class JudgeReader(CoefficientReader):
 
 
 class ReconstructionReader(CoefficientReader):
-    """Reads codes by F, for pictures that no judge knows: what the training aimed at, not what an independent reader would see.
+    """Reads codes by F, or their pictures by the face autoencoder in its place, where no judge knows these: what the training aimed
+    at, not what an independent reader would see.
 
     Args:
-        face_reconstruction: F.
+        face_reconstruction: The rig's.
         parameter_std: Standard deviations of packed parameters over the training set: the units.
     """
 
-    name = "the face reconstruction F, which the training itself used: no judge was given"
-
-    def __init__(self, face_reconstruction: FaceReconstruction, parameter_std: Float[Tensor, " total"]) -> None:
+    def __init__(self, face_reconstruction: ParameterReader, parameter_std: Float[Tensor, " total"]) -> None:
+        who = "autoencoder" if isinstance(face_reconstruction, PictureReconstruction) else "reconstruction F"
+        self.name = f"the face {who}, which the training itself used: no judge was given"
         self.face_reconstruction = face_reconstruction
         self.parameter_std = parameter_std
         self.spreads = self
@@ -136,7 +137,8 @@ class ReconstructionReader(CoefficientReader):
         return self.parameter_std[self.face_reconstruction.sizes.slice(component)]
 
     def read(self, images: Float[Tensor, "batch 3 size size"], codes: Float[Tensor, "batch layers width"]) -> Reading:
-        return reading_of(self.face_reconstruction.parameters_of(codes))
+        read = read_pictured(self.face_reconstruction, codes, images)
+        return reading_of(FaceParameters.unpack(read, self.face_reconstruction.sizes))
 
 
 class LandmarkReader(Reader):

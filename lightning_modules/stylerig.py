@@ -26,11 +26,22 @@ from models.morphable import FaceParameters
 from models.morphable.loading import SHIPPED
 from models.observers import load_landmark_detector
 from models.stylegan2 import load_generator
-from models.stylerig import FaceReconstruction, ParameterStatistics, Provenance, RigNetwork, RigSources
+from models.stylerig import (
+    ParameterReader,
+    ParameterStatistics,
+    PictureReconstruction,
+    Provenance,
+    RigNetwork,
+    RigSources,
+    load_face_reconstruction,
+    read_pictured,
+)
 from models.weights import PROJECT_ROOT, locate
 from renderers.errors import InputError
 
 WEIGHTS_NAME = "rignet.safetensors"
+# Pairs of a pass over the training set for its statistics: codes alone take hardly any memory, pictures of 1024 pixels do.
+_CODES_AT_ONCE, _PICTURES_AT_ONCE = 250, 4
 
 
 class StyleRig(MeasuredModule):
@@ -54,8 +65,9 @@ class StyleRig(MeasuredModule):
         Args:
             generator: StyleGAN2 checkpoint: this project's safetensors, a StyleGAN2-ADA pickle or a rosinality file.
             landmarker: 68-landmark network: this project's safetensors, or a folder with face-api weights.
-            face_reconstruction: Weights of F trained for this generator and scene; null trains them first, into the run's folder,
-                where they can be named for the next run.
+            face_reconstruction: Weights of F trained for this generator and scene, or of a face encoder (MoFA) trained for this
+                scene, which reads the codes' pictures as in PIE; null trains F first, into the run's folder, where it can be named
+                for the next run.
             scene: Face model, camera and renderer.
             settings: Controls, losses and optimiser.
             face_reconstruction_run: Used where face_reconstruction is null.
@@ -71,9 +83,9 @@ class StyleRig(MeasuredModule):
         self.landmarker = freeze(load_landmark_detector(landmarker))
         self.face_model = freeze(scene.load_face_model())
         self.provenance = Provenance.of(self.generator, self.face_model, scene.camera)
-        self.face_reconstruction: FaceReconstruction | None = None
+        self.face_reconstruction: ParameterReader | None = None
         if face_reconstruction is not None:
-            self.face_reconstruction = freeze(FaceReconstruction.load(face_reconstruction, self.provenance))
+            self.face_reconstruction = self._read_by(face_reconstruction)
         # The steering baseline has its place, so that checkpoints and readers of either are alike.
         self.rignet: RigNetwork = (
             settings.untrained_network(self.generator, self.face_model.sizes)
@@ -113,8 +125,7 @@ class StyleRig(MeasuredModule):
 
     def setup(self, stage: str) -> None:
         if self.face_reconstruction is None:
-            path = self._own_face_reconstruction()
-            self.face_reconstruction = freeze(FaceReconstruction.load(path, self.provenance))
+            self.face_reconstruction = self._read_by(self._own_face_reconstruction())
         # Weights to start from mean nothing under other statistics than their own.
         if stage == "fit" and self._weights is None:
             self.rignet.normalise_by(self._statistics())
@@ -197,9 +208,10 @@ class StyleRig(MeasuredModule):
 
     @torch.no_grad()
     def _observe(self, codes: Tensor, images: Tensor) -> tuple[Tensor, FaceParameters]:
-        """Landmarks seen in the images, and the parameters that F reads of their codes."""
+        """Landmarks seen in the images, and the parameters that are read of their codes."""
         assert self.face_reconstruction is not None
-        return self.landmarker(images), self.face_reconstruction.parameters_of(codes)
+        read = read_pictured(self.face_reconstruction, codes, images)
+        return self.landmarker(images), FaceParameters.unpack(read, self.face_model.sizes)
 
     def _code_distance(
         self, codes: Float[Tensor, "batch layers width"], others: Float[Tensor, "batch layers width"]
@@ -214,11 +226,15 @@ class StyleRig(MeasuredModule):
     def _statistics(self) -> ParameterStatistics:
         assert self.face_reconstruction is not None
         recipe = self._data().recipe
-        count, size = self.settings.statistics_pairs, 250
-        indices = torch.arange(count, device=self.generator.mean_w.device).split(size)
+        pictured = isinstance(self.face_reconstruction, PictureReconstruction)
+        size = _PICTURES_AT_ONCE if pictured else _CODES_AT_ONCE
+        indices = torch.arange(self.settings.statistics_pairs, device=self.generator.mean_w.device).split(size)
         pairs = (recipe.pairs(self.generator, "train", part) for part in indices)
         network = self.face_reconstruction.to(self.generator.mean_w.device)
         return ParameterStatistics.over(network(torch.cat([pair.w, pair.v])) for pair in pairs)
+
+    def _read_by(self, path: str | Path) -> ParameterReader:
+        return freeze(load_face_reconstruction(path, self.provenance, self.generator))
 
     def _own_face_reconstruction(self) -> Path:
         """Where a face reconstruction trained by this run is kept."""

@@ -112,6 +112,14 @@ def whole_path(path: Path) -> Iterator[str]:
         Path(temporary).unlink(missing_ok=True)
 
 
+def half_matrices(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same with convolution and matrix weights as float16, for `save_weights`; `fill` brings them back to float32."""
+    return {
+        name: value.half() if value.is_floating_point() and value.ndim > 1 else value
+        for name, value in state_dict.items()
+    }
+
+
 def save_weights(
     path: str | Path, state_dict: Mapping[str, torch.Tensor], kind: str, config: Mapping[str, Any], origin: str = ""
 ) -> Path:

@@ -14,7 +14,7 @@ from evaluation.picture_readers import Reader, Reading, join, unit_of
 from evaluation.reading_changes import median_of
 from models.morphable import FaceParameters
 from models.stylegan2 import Generator
-from models.stylerig import FaceReconstruction, RigNetwork
+from models.stylerig import ParameterReader, RigNetwork
 
 # Edited codes of (codes to edit, codes whose component they are to take).
 Transfer = Callable[[Tensor, Tensor], Tensor]
@@ -22,7 +22,7 @@ Transfer = Callable[[Tensor, Tensor], Tensor]
 _AXES = ("pitch", "yaw", "roll")
 
 
-def transfer_by(network: RigNetwork, face_reconstruction: FaceReconstruction, component: str) -> Transfer:
+def transfer_by(network: RigNetwork, face_reconstruction: ParameterReader, component: str) -> Transfer:
     """StyleRig's mixing (section 8.1): codes with one component of other codes, all else asked to stay as F reads it."""
 
     def transfer(codes: Tensor, sources: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def coarse_layers_of(count: int) -> Transfer:
 
 def edited_by(
     network: RigNetwork,
-    face_reconstruction: FaceReconstruction,
+    face_reconstruction: ParameterReader,
     codes: Float[Tensor, "batch layers width"],
     change: Callable[[FaceParameters], FaceParameters],
 ) -> Float[Tensor, "batch layers width"]:

@@ -11,7 +11,7 @@ from evaluation.reading_changes import median_of
 from evaluation.stylerig.edits import edited_by, read_codes
 from models.morphable import FaceParameters
 from models.stylegan2 import Generator
-from models.stylerig import FaceReconstruction, RigNetwork
+from models.stylerig import ParameterReader, RigNetwork
 from renderers.errors import InputError
 
 # Portraits by seed: those of training and of other measurements have other ones.
@@ -62,7 +62,7 @@ def check_paints_portraits(generator: Generator, network: RigNetwork, sampler: P
 def edits_of_known_people(
     generator: Generator,
     network: RigNetwork,
-    face_reconstruction: FaceReconstruction,
+    face_reconstruction: ParameterReader,
     reader: CoefficientReader,
     sampler: PortraitSampler,
     component: str,

@@ -12,7 +12,7 @@ from evaluation.stylerig.edits import Transfer, coarse_layers_of, edited_by
 from lightning_modules.render_loss import landmarks_66
 from models.morphable import FaceParameters, MorphableModel
 from models.stylegan2 import Generator
-from models.stylerig import FaceReconstruction, RigNetwork
+from models.stylerig import ParameterReader, RigNetwork
 from models.stylerig.sliders import Slider, apply_sliders, unit_of
 from renderers.face_renderer import FaceRenderer
 from renderers.images import to_signed
@@ -27,7 +27,7 @@ SIZE = 112
 def reconstruction_overlays(
     generator: Generator,
     landmarker: nn.Module,
-    network: FaceReconstruction,
+    network: ParameterReader,
     renderer: FaceRenderer,
     codes: Float[Tensor, "codes layers width"],
 ) -> Image.Image:
@@ -52,7 +52,7 @@ def reconstruction_overlays(
 def sweep_grid(
     generator: Generator,
     network: RigNetwork,
-    face_reconstruction: FaceReconstruction,
+    face_reconstruction: ParameterReader,
     codes: Float[Tensor, "codes layers width"],
     steps: Sequence[tuple[str, Callable[[FaceParameters], FaceParameters]]],
 ) -> Image.Image:
@@ -74,7 +74,7 @@ def sweep_grid(
 def slider_sweep(
     generator: Generator,
     network: RigNetwork,
-    face_reconstruction: FaceReconstruction,
+    face_reconstruction: ParameterReader,
     face_model: MorphableModel,
     codes: Float[Tensor, "codes layers width"],
     name: str,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_modules.render_loss import landmarks_66
 from models.stylegan2 import Generator
-from models.stylerig import FaceReconstruction
+from models.stylerig import ParameterReader
 from renderers.face_renderer import FaceRenderer
 
 
@@ -36,7 +36,7 @@ class ReconstructionMeasurement:
 def measure_reconstruction(
     generator: Generator,
     landmarker: nn.Module,
-    network: FaceReconstruction,
+    network: ParameterReader,
     renderer: FaceRenderer,
     codes: Float[Tensor, "codes layers width"],
     batch_size: int = 50,

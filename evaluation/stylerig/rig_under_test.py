@@ -10,7 +10,7 @@ from datamodules.latent_pairs import LatentPairs, PairRecipe
 from models.morphable import FaceParameters, MorphableModel
 from models.observers import Judge
 from models.stylegan2 import Generator
-from models.stylerig import FaceReconstruction, RigNetwork
+from models.stylerig import ParameterReader, RigNetwork
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
 
@@ -29,7 +29,7 @@ class RigUnderTest:
 
     Attributes:
         generator: Whose codes are edited.
-        face_reconstruction: F.
+        face_reconstruction: F, or what takes its place.
         network: A RigNet, or the steering baseline.
         landmarker: 68-landmark network of the training.
         renderer: Draws the face region as in the training.
@@ -39,7 +39,7 @@ class RigUnderTest:
     """
 
     generator: Generator
-    face_reconstruction: FaceReconstruction
+    face_reconstruction: ParameterReader
     network: RigNetwork
     landmarker: nn.Module
     renderer: FaceRenderer

@@ -9,7 +9,7 @@ from models.observers.identity import IdentityNet
 from models.observers.interfaces import FaceEmbedder, LandmarkDetector, SavedNetwork
 from models.observers.judge import Judge
 from models.observers.landmarks import LandmarkNet
-from models.weights import build_from, fill, load_weights, locate, save_weights
+from models.weights import build_from, fill, half_matrices, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 Network = TypeVar("Network", bound=SavedNetwork)
@@ -20,11 +20,7 @@ _TORCH_SUFFIXES = (".pt", ".pth", ".tar")
 
 def save_observer(path: str | Path, network: SavedNetwork) -> Path:
     """Write an observer: convolution and matrix weights as float16 (halves the file), all else as it is."""
-    state = {
-        name: value.half() if value.is_floating_point() and value.ndim > 1 else value
-        for name, value in network.state_dict().items()
-    }
-    return save_weights(path, state, network.kind, network.config)
+    return save_weights(path, half_matrices(network.state_dict()), network.kind, network.config)
 
 
 def load_landmark_detector(source: str | Path, crop: Sequence[float] | None = None) -> LandmarkDetector:

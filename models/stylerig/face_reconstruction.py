@@ -10,23 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.morphable import COMPONENTS, FaceParameters, ParameterSizes
+from models.morphable import FaceParameters, ParameterSizes
+from models.stylerig.parameter_scales import parameter_scales
 from models.stylerig.provenance import Provenance
 from models.stylerig.storage import load_trained, save_trained
 from renderers.errors import InputError
 
 KIND = "face-reconstruction"
 
-# How far an output of one moves each component: about its standard deviation over portrait photos, in radians, spherical-harmonic
-# coefficients and decimetres (expression: between blendshapes and coefficients in deviations). Our choice: the paper gives none.
-_SCALES = {
-    "identity": 1.0,
-    "expression": 0.5,
-    "reflectance": 1.0,
-    "rotation": 0.3,
-    "illumination": 0.1,
-    "translation": 0.3,
-}
 # The last layer starts this much below the usual initialisation, so that training starts near the mean face.
 _OUTPUT_GAIN = 0.01
 
@@ -67,9 +58,8 @@ class FaceReconstruction(nn.Module):
         nn.init.zeros_(last.bias)
         self.register_buffer("code_mean", torch.zeros(w_dim))
         self.register_buffer("code_std", torch.ones(w_dim))
-        scales = [torch.full((getattr(sizes, name),), _SCALES[name]) for name in COMPONENTS]
         # Kept with the weights: they mean nothing under other scales.
-        self.register_buffer("output_scale", torch.cat(scales))
+        self.register_buffer("output_scale", parameter_scales(sizes))
 
     def whiten_by(self, mean: Float[Tensor, " width"], std: Float[Tensor, " width"]) -> None:
         """Set the statistics by which codes are whitened, those of W of the generator."""

@@ -11,8 +11,7 @@ from models.morphable import MorphableModel, ParameterSizes
 from models.morphable.loading import SHIPPED, load_face_model
 from models.stylegan2 import Generator
 from models.stylegan2.loading import load_generator
-from models.stylerig.face_reconstruction import FaceReconstruction
-from models.stylerig.loading import load_rig_network
+from models.stylerig.loading import load_face_reconstruction, load_rig_network
 from models.stylerig.provenance import Provenance
 from models.stylerig.rig import Rig
 from models.stylerig.rig_network import RigNetwork
@@ -30,9 +29,9 @@ class OpenedRig:
         generator: Whose codes are edited.
         face_model: That the parameters drive.
         camera: Under which poses were fitted.
-        rig: F and the networks.
+        rig: The networks, and F or the face encoder that takes its place.
         provenance: What all of them were trained for.
-        sources: Where generator, F and face model were read from.
+        sources: Where generator, face reconstruction and face model were read from.
     """
 
     generator: Generator
@@ -69,7 +68,7 @@ def open_rig(
     Args:
         paths: Files of rig networks.
         generator: StyleGAN2 file; where not given, what the rigs name, and so for the others.
-        face_reconstruction: Weights of F.
+        face_reconstruction: Weights of F, or of the face encoder that takes its place.
         face_model: As `load_face_model` takes it.
 
     Raises:
@@ -101,7 +100,7 @@ def open_rig(
     present = Provenance.of(network, model, camera)
     # Each weights file refuses whatever else it was trained for.
     networks = [_trained(path, present) for path in paths]
-    reading = FaceReconstruction.load(sources.face_reconstruction, present)
+    reading = load_face_reconstruction(sources.face_reconstruction, present, network)
     return OpenedRig(network, model, camera, Rig(reading, networks).eval(), present, sources)
 
 

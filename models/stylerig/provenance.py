@@ -21,24 +21,24 @@ class Provenance:
     """What the parameters that a network reads or writes refer to.
 
     Attributes:
-        generator: `generator_digest` of the generator whose codes it takes.
+        generator: `generator_digest` of the generator whose codes it takes; None for a network that takes pictures, whoever made them.
         face_model: `face_model_signature` of the morphable model that its parameters drive.
         focal_length: Of the camera under which pose and size were fitted, in image sizes.
         camera_distance: Of that camera, in the face model's unit.
         principal_point: Of that camera, (x right, y up) from the image's centre in image heights.
     """
 
-    generator: str
+    generator: str | None
     face_model: tuple[float, ...]
     focal_length: float
     camera_distance: float
     principal_point: tuple[float, float]
 
     @classmethod
-    def of(cls, generator: Generator, face_model: MorphableModel, camera: PerspectiveCamera) -> "Provenance":
+    def of(cls, generator: Generator | None, face_model: MorphableModel, camera: PerspectiveCamera) -> "Provenance":
         """The provenance of a network trained with these."""
         return cls(
-            generator_digest(generator),
+            None if generator is None else generator_digest(generator),
             face_model_signature(face_model),
             camera.focal_length,
             camera.distance,
@@ -66,10 +66,10 @@ class Provenance:
         Raises:
             InputError: at the first difference.
         """
-        if self.generator != present.generator:
+        if self.generator is not None and self.generator != present.generator:
             raise InputError(
                 f"expected the generator that {what} was trained for (weights {self.generator[:12]}), got one with weights "
-                f"{present.generator[:12]}; name that generator or train anew for this one"
+                f"{(present.generator or 'none')[:12]}; name that generator or train anew for this one"
             )
         same_length = len(self.face_model) == len(present.face_model)
         pairs = zip(self.face_model, present.face_model, strict=False)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from models.morphable import FaceParameters, MorphableModel, ParameterSizes
-from models.stylerig.face_reconstruction import FaceReconstruction
+from models.stylerig.parameter_reader import ParameterReader
 from models.stylerig.rig_network import CONTROLLABLE, RigNetwork, check_controls
 from models.stylerig.sliders import Slider, apply_sliders, coefficients_of, components_of
 from renderers.errors import InputError
@@ -23,7 +23,7 @@ FEEDBACK_REACH = 3.0
 
 
 class Rig(nn.Module):
-    """The face reconstruction F and one or several rig networks of the same generator and face model.
+    """A face reconstruction and one or several rig networks of the same generator and face model.
 
     A component is controlled by the network that controls the fewest besides: a network of its own goes before one for all, which
     reaches the target less well or keeps the rest less well (StyleRig, supplement 2).
@@ -33,14 +33,14 @@ class Rig(nn.Module):
     without being asked for as F reads it there. A network that is first choice for all that is asked for is applied once.
 
     Args:
-        face_reconstruction: F.
+        face_reconstruction: F, or MoFA on the codes' pictures; called F below, too.
         networks: RigNets or others, at least one.
 
     Raises:
         InputError: for no network, networks of other sizes, or two between which nothing decides.
     """
 
-    def __init__(self, face_reconstruction: FaceReconstruction, networks: Sequence[RigNetwork]) -> None:
+    def __init__(self, face_reconstruction: ParameterReader, networks: Sequence[RigNetwork]) -> None:
         super().__init__()
         if not networks:
             raise InputError("expected at least one rig network, got none; name a rig's weights")

@@ -13,7 +13,7 @@ class RigSources:
 
     Attributes:
         generator: StyleGAN2 checkpoint.
-        face_reconstruction: Weights of F.
+        face_reconstruction: Weights of F, or of the face encoder in its place.
         face_model: What `models.morphable.loading.load_face_model` takes.
     """
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from models.stylerig.provenance import Provenance
-from models.weights import build_from, fill, load_weights, save_weights
+from models.weights import build_from, fill, half_matrices, load_weights, save_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -15,7 +15,7 @@ _PROVENANCE = "provenance"
 
 
 def save_trained(
-    path: str | Path, network: nn.Module, kind: str, config: Mapping[str, Any], provenance: Provenance
+    path: str | Path, network: nn.Module, kind: str, config: Mapping[str, Any], provenance: Provenance, half: bool = False
 ) -> Path:
     """Write a network's weights.
 
@@ -25,8 +25,12 @@ def save_trained(
         kind: Kind of network, asked for again by `load_trained`.
         config: Plain JSON values that `load_trained` builds it from.
         provenance: What it was trained for.
+        half: Write convolution and matrix weights as float16, which halves the file, all else as it is.
     """
-    return save_weights(path, network.state_dict(), kind, {**config, _PROVENANCE: provenance.to_config()})
+    state = network.state_dict()
+    if half:
+        state = half_matrices(state)
+    return save_weights(path, state, kind, {**config, _PROVENANCE: provenance.to_config()})
 
 
 def load_trained(
