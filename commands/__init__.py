@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": "write a StyleGAN2 file in this project's format, or in rosinality's",
     "convert-face-model": "write a face model as one compact file that opens at once",
     "demo": "train and measure pose control on the shipped generator, and write a report",
+    "directions": "find linear directions of a generator's codes along which yaw, pitch, smile or light change",
     "edit": "turn heads, change expressions, light and shape of generated portraits by trained rigs",
     "generate": "write pictures and codes of a generator by seed",
     "render-face": "draw faces from coefficients, in the public BFM tools' camera",

@@ -1,4 +1,4 @@
-"""``lightning edit``: turn heads, change expressions, light and shape of generated portraits by trained rigs."""
+"""``lightning edit``: turn heads, change expressions, light and shape of generated and embedded portraits by trained rigs."""
 
 import csv
 import io
@@ -7,27 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
 from commands.devices import choose_device, repeatable_convolutions
-from commands.edit_files import CODES, GRID, SWEEP, TABLE, earlier_files, names_of_files
-from commands.edit_options import TRANSFERS, sliders_of, sweeps_of
+from commands.edit_files import CODES, TABLE, earlier_files, names_of_files
+from commands.edit_options import TRANSFERS, direction_files, moves_of, sliders_of, sweeps_of
+from commands.edit_pictures import draw_edits, draw_sweeps
 from commands.warning_filters import warnings_as_lines
 from evaluation.calibrated_sliders import calibrated_sliders
-from evaluation.code_edits import CodeEdit, EditedCodes, edit_codes, warnings_for
+from evaluation.code_edits import CodeEdit, EditedCodes, codes_at_a_time, edit_codes, warnings_for
+from evaluation.edit_pasting import PasteMode, photo_places
 from evaluation.edit_reference import read_reference
-from evaluation.edit_sweep import Sweep, sweep_frames
-from evaluation.report import picture_grid, write_text
-from evaluation.video import check_gif_rate, video_codec, write_video
-from models.latent_codes import LatentCodes, load_codes, save_codes
-from models.stylegan2.sampling import pictures_of_codes
-from models.stylerig.opening import OpenedRig, open_rig
+from evaluation.edit_subjects import load_subjects
+from evaluation.edit_sweep import Sweep
+from evaluation.report import write_text
+from evaluation.video import check_gif_rate, video_codec
+from models.latent_codes import LatentCodes, save_codes
+from models.stylerig.opening import open_rig
 from renderers.errors import InputError
-
-_GRID_CODES = 64
-# Pairs of before and after in a row.
-_GRID_COLUMNS = 4
-_GRID_WIDTH = 256
 
 
 def edit(
@@ -51,6 +46,7 @@ def edit(
     reference: str | None = None,
     landmarker: str = "assets/demo_landmarks.safetensors",
     expression_deviation: float = 0.4,
+    direction: tuple[str, ...] = (),
     sweep: tuple[str, ...] = (),
     there_and_back: bool = False,
     sweep_codes: int = 16,
@@ -58,6 +54,8 @@ def edit(
     fps: float = 25.0,
     feedback: int = 0,
     calibrated: bool = False,
+    paste_back: Path | None = None,
+    paste_mode: Literal["auto", "difference", "picture"] = "auto",
     pictures: bool = True,
     noise: Literal["const", "none"] = "const",
     generator: Path | None = None,
@@ -67,16 +65,17 @@ def edit(
     device: str = "auto",
     overwrite: bool = False,
 ) -> None:
-    """Edit codes that `lightning generate` wrote: `lightning edit --rig pose.safetensors --codes out/codes.safetensors --yaw-deg 20
-    --output edited`.
+    """Edit codes that `lightning generate` wrote, or portraits that were embedded: `lightning edit --rig pose.safetensors --codes
+    out/codes.safetensors --yaw-deg 20 --output edited`.
 
     Writes codes.safetensors (edited, of the same names), a picture of each, grid.png (the first 64, before and after), and edits.csv:
-    of each code what was asked, and what the face reconstruction reads before and after. Values are absolute, those of options with
+    of each code what was asked, and what the face reconstruction reads before and after. Several rigs edit one after another: shape,
+    pose, light, expression. Values are absolute, those of options with
     `by` are relative to what is read. An option that takes several values may be repeated, or be followed by all of them.
 
     Args:
         rig: files of trained rigs of one generator; a rig for one control goes before one for several.
-        codes: file of codes, as `lightning generate` writes it.
+        codes: file of codes, as `lightning generate` writes it; an embedding, or a folder of embeddings.
         output: folder to write to.
         names: of the codes to edit; by default all.
         yaw_deg: degrees, positive turns the nose to the image's right.
@@ -93,13 +92,16 @@ def edit(
         identity: NUMBER=VALUE of identity coefficients, in standard deviations, such as 0=1.5.
         identity_by: likewise, added to what is there.
         transfer: components to take from --reference: pose, expression, light, geometry. Other options come on top.
-        reference: CODES.safetensors (one code, or as many as are edited), CODES.safetensors:NAME, or a picture: a square portrait,
-            aligned as the generator's (`lightning align`), whose parameters are fitted first.
-        landmarker: 68-landmark network that reads a reference picture; the default knows the demo's portraits, for photos give a
+        reference: CODES.safetensors (one code, or as many as are edited; embeddings likewise), CODES.safetensors:NAME, or a picture: a
+            square portrait, aligned as the generator's (`lightning align`), which the rig's face encoder reads; where it has none, the
+            parameters are fitted first.
+        landmarker: 68-landmark network by which a reference picture is fitted; the default knows the demo's portraits, for photos give a
             folder with face-api weights.
         expression_deviation: spread of expression coefficients in that fit: 0.4 for blendshapes, 1 for Basel's.
-        sweep: NAME=FROM:TO:FRAMES, such as yaw-deg=-30:30:25, light-azimuth-deg=-60:60:25, smile=0:1:25 or yaw-by-deg=-10:10:25: writes
-            sweep.mp4 and sweep.gif; several run together. The other options hold in every frame.
+        direction: FILE:NAME=AMOUNT, such as directions.safetensors:yaw=1.5: move codes along a linear direction (`lightning directions`)
+            by standard deviations of the generator's codes; what the rig is asked for comes on top.
+        sweep: NAME=FROM:TO:FRAMES, such as yaw-deg=-30:30:25, light-azimuth-deg=-60:60:25, smile=0:1:25, yaw-by-deg=-10:10:25 or
+            directions.safetensors:yaw=-2:2:25: writes sweep.mp4 and sweep.gif; several run together. The other options hold in every frame.
         there_and_back: let sweeps return to their start.
         sweep_codes: so many codes are swept, the first ones.
         sweep_layout: grid shows them side by side; each writes NAME.mp4 and NAME.gif of each.
@@ -107,6 +109,9 @@ def edit(
         feedback: rounds in which the edit is corrected by how far the face reconstruction reads that it missed; PIE takes 1.
         calibrated: ask so much of each slider that, by the calibration beside its rig (`lightning calibrate`), the pictures show what is
             given, or the nearest within reach; for absolute values, and not within sweeps. edits.csv then holds what is asked of the rig.
+        paste_back: folder of the photos that were embedded, or the one: also writes NAME.photo.png, the whole photo with the edit.
+        paste_mode: difference adds what the edit changed to the photo, picture shows the edited picture where it changed; auto takes
+            the former for edits of light alone.
         pictures: false leaves out the pictures of single codes.
         noise: the generator's stored pictures of noise, or none.
         generator: StyleGAN2 file, where it is not where the rig says.
@@ -119,10 +124,13 @@ def edit(
     angles = [("yaw", yaw_deg, False), ("pitch", pitch_deg, False), ("roll", roll_deg, False)]
     angles += [("yaw", yaw_by_deg, True), ("pitch", pitch_by_deg, True), ("roll", roll_by_deg, True)]
     sliders = sliders_of(angles, expression, expression_by, light, light_by, identity, identity_by)
-    sweeps = sweeps_of(sweep, sliders)
-    if not (sliders or sweeps or transfer):
+    files = direction_files(direction, sweep)
+    moves = moves_of(direction, files)
+    sweeps = sweeps_of(sweep, sliders, direction, files)
+    if not (sliders or sweeps or transfer or moves):
         raise InputError(
-            "expected something to edit, got nothing; give --yaw-deg, --expression, --light, --identity, --transfer or --sweep"
+            "expected something to edit, got nothing; give --yaw-deg, --expression, --light, --identity, --transfer, --direction or "
+            "--sweep"
         )
     _check_numbers(batch_size, sweep_codes, feedback, expression_deviation)
     if sweeps:
@@ -132,32 +140,42 @@ def edit(
         raise InputError("expected --calibrated with sliders and without --sweep, got it otherwise; leave it out")
     if bool(transfer) != (reference is not None):
         raise InputError("expected --transfer and --reference together, got one of them; give both")
-    asked = load_codes(codes)
+    subjects = load_subjects(codes)
     if names:
-        asked = asked.select(names)
-    drawn = asked.names if pictures and (sliders or transfer) else ()
+        subjects = subjects.select(names)
+    asked = subjects.codes
+    still = bool(sliders or transfer or moves)
+    if paste_back is not None and not still:
+        raise InputError("expected an edit to paste back, got sweeps alone; leave --paste-back out")
+    places = {} if paste_back is None else photo_places(subjects.embeddings, paste_back)
+    drawn = asked.names if pictures and still else ()
     swept = asked.names[:sweep_codes] if sweeps and sweep_layout == "each" else ()
-    earlier = earlier_files(output, codes, names_of_files(drawn, swept), overwrite)
+    earlier = earlier_files(output, codes, names_of_files(drawn, swept, tuple(places)), overwrite)
     with warnings_as_lines():
         opened = open_rig(rig, generator, face_reconstruction, face_model).to(choose_device(device))
     asked.require(opened.generator)
+    for directions in files.values():
+        directions.require(opened.generator)
     components = tuple(dict.fromkeys(TRANSFERS[each] for each in transfer))
     with repeatable_convolutions():
-        source = None if reference is None else read_reference(reference, opened, landmarker, expression_deviation)
+        source = None if reference is None else read_reference(
+            reference, opened, landmarker, expression_deviation, batch_size
+        )
         if calibrated:
             corrected = calibrated_sliders(opened, rig, sliders)
             for each, (instead, expected) in zip(sliders, corrected, strict=True):
                 asking = f"{each.name}: asking {instead.value:.3g} of the rig for {each.value:.3g} in pictures"
                 print(f"note: {asking}, expect about {expected:.3g}", file=sys.stderr)
             sliders = [instead for instead, _ in corrected]
-        request = CodeEdit(tuple(sliders), source, components, feedback)
+        request = CodeEdit(tuple(sliders), source, components, feedback, tuple(moves))
+        at_a_time = codes_at_a_time(opened, batch_size)
         request.check_count(len(asked))
         # Whatever is wrong with a sweep shows in its first frame, before anything is written.
-        edit_codes(opened, asked.w_plus[:1], request.of_rows(slice(0, 1)).with_sliders([each.at(0) for each in sweeps]))
-        extremes = [each.at(frame) for each in sweeps for frame in (0, each.frames - 1)]
-        for line in dict.fromkeys(warnings_for(opened, rig, asked.w_plus, request, extremes)):
+        edit_codes(opened, asked.w_plus[:1], request.of_rows(slice(0, 1)).with_steps([each.at(0) for each in sweeps]))
+        extremes = [each.at(frame) for each in sweeps if isinstance(each, Sweep) for frame in (0, each.frames - 1)]
+        for line in dict.fromkeys(warnings_for(opened, rig, asked.w_plus, request, extremes, at_a_time)):
             print(f"note: {line}", file=sys.stderr)
-        done = edit_codes(opened, asked.w_plus, request) if request.components else None
+        done = edit_codes(opened, asked.w_plus, request, at_a_time) if still else None
         # In this order no picture lies beside codes that it was not made of, wherever this is interrupted.
         for path in earlier:
             path.unlink(missing_ok=True)
@@ -166,12 +184,15 @@ def edit(
         if done is not None:
             write_text(output / TABLE, _table(asked.names, done))
             save_codes(output / CODES, LatentCodes(done.codes, asked.names, asked.generator_digest))
-            _draw(opened, asked, done, pictures, noise, batch_size, output)
+            mode = _paste_mode(paste_mode, request)
+            draw_edits(opened, subjects, done.codes, pictures, places, mode, noise, batch_size, output)
             written.append(f"{_said(len(asked), 'code')} edited")
+            if places:
+                written.append(f"{_said(len(places), 'photo')} with the edit")
         if sweeps:
             chosen = slice(0, sweep_codes)
-            count = _sweep(
-                opened, asked, chosen, request, sweeps, there_and_back, noise, batch_size, fps, sweep_layout, output
+            count = draw_sweeps(
+                opened, subjects, chosen, request, sweeps, there_and_back, noise, batch_size, fps, sweep_layout, output
             )
             written.append(f"sweep of {count} frames of {_said(min(len(asked), sweep_codes), 'code')}")
     print(f"{', '.join(written)}: {output}{_summary(done)}")
@@ -188,64 +209,11 @@ def _check_numbers(batch_size: int, sweep_codes: int, feedback: int, expression_
         )
 
 
-def _draw(
-    opened: OpenedRig,
-    asked: LatentCodes,
-    done: EditedCodes,
-    pictures: bool,
-    noise: Literal["const", "none"],
-    batch_size: int,
-    folder: Path,
-) -> None:
-    """A picture of each edited code, and the grid of the first, before and after."""
-    cells: list[Image.Image] = []
-    count = len(asked) if pictures else min(len(asked), _GRID_CODES)
-    for start in range(0, count, batch_size):
-        rows = slice(start, min(start + batch_size, count))
-        after = pictures_of_codes(opened.generator, done.codes[rows], noise).permute(0, 2, 3, 1).numpy()
-        edited = [Image.fromarray(pixels) for pixels in after]
-        if pictures:
-            for name, picture in zip(asked.names[rows], edited, strict=True):
-                picture.save(folder / f"{name}.png")
-        shown = max(0, min(len(edited), _GRID_CODES - start))
-        if shown:
-            before = pictures_of_codes(opened.generator, asked.w_plus[start : start + shown], noise)
-            for pixels, picture in zip(before.permute(0, 2, 3, 1).numpy(), edited[:shown], strict=True):
-                cells += [_thumbnail(Image.fromarray(pixels)), _thumbnail(picture)]
-    width = 2 * min(_GRID_COLUMNS, len(cells) // 2)
-    grid = [cells[start : start + width] for start in range(0, len(cells), width)]
-    labels = ["before", "after"] * (width // 2)
-    picture_grid(grid, column_labels=labels).save(folder / GRID)
-
-
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    side = min(picture.width, _GRID_WIDTH)
-    return picture.resize((side, side), Image.Resampling.LANCZOS)
-
-
-def _sweep(
-    opened: OpenedRig,
-    asked: LatentCodes,
-    chosen: slice,
-    request: CodeEdit,
-    sweeps: Sequence[Sweep],
-    there_and_back: bool,
-    noise: Literal["const", "none"],
-    batch_size: int,
-    fps: float,
-    layout: Literal["grid", "each"],
-    folder: Path,
-) -> int:
-    """Write the videos; the number of frames of each."""
-    parts = {SWEEP: chosen}
-    if layout == "each":
-        parts = {name: slice(row, row + 1) for row, name in enumerate(asked.names[chosen])}
-    count = 0
-    for name, rows in parts.items():
-        of_rows = request.of_rows(rows)
-        frames = sweep_frames(opened, asked.w_plus[rows], of_rows, sweeps, there_and_back, noise, batch_size)
-        count = write_video(folder / name, frames, fps)
-    return count
+def _paste_mode(given: Literal["auto", "difference", "picture"], request: CodeEdit) -> PasteMode:
+    """Light moves nothing; whatever does leaves the photo's detail behind where it is but added to."""
+    if given != "auto":
+        return given
+    return "difference" if request.components == ("illumination",) and not request.moves else "picture"
 
 
 def _table(names: Sequence[str], done: EditedCodes) -> str:

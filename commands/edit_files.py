@@ -9,14 +9,17 @@ from renderers.errors import InputError
 
 CODES, TABLE, GRID, SWEEP = "codes.safetensors", "edits.csv", "grid.png", "sweep"
 _VIDEOS = (".mp4", ".gif")
+# Of a photo with the edit pasted in.
+PASTED = ".photo.png"
 
 
-def names_of_files(pictures: Sequence[str], swept: Sequence[str]) -> list[str]:
+def names_of_files(pictures: Sequence[str], swept: Sequence[str], pasted: Sequence[str] = ()) -> list[str]:
     """Files named after codes.
 
     Args:
         pictures: Names of codes of which a picture is written.
         swept: Names of codes of which a sweep is written.
+        pasted: Names of codes whose edit is pasted into a photo.
 
     Raises:
         InputError: for a code of the name of the command's own picture.
@@ -24,7 +27,12 @@ def names_of_files(pictures: Sequence[str], swept: Sequence[str]) -> list[str]:
     for name in pictures:
         if f"{name}.png".casefold() == GRID:
             raise InputError(f"expected codes of other names than grid, which this command writes, got {name}; rename it")
-    return [f"{name}.png" for name in pictures] + [f"{name}{suffix}" for name in swept for suffix in _VIDEOS]
+    files = [f"{name}.png" for name in pictures] + [f"{name}{suffix}" for name in swept for suffix in _VIDEOS]
+    photos = [f"{name}{PASTED}" for name in pasted]
+    for name, photo in zip(pasted, photos, strict=True):
+        if photo in files:
+            raise InputError(f"expected codes of other names than {name}.photo beside {name}, whose photo is called so; rename it")
+    return files + photos
 
 
 def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite: bool) -> list[Path]:
@@ -32,7 +40,7 @@ def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite:
 
     Args:
         output: The folder.
-        codes: File of the codes to edit.
+        codes: File of the codes to edit, or folder of embeddings.
         of_codes: Files that this call writes besides those of fixed names.
         overwrite: Whether these, and those of an earlier call, may be there.
 
@@ -43,7 +51,8 @@ def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite:
         raise InputError(f"expected a folder to write to, {output} is a file; name another")
     if not output.exists():
         return []
-    if locate(codes).resolve().parent == output.resolve():
+    source = locate(codes).resolve()
+    if output.resolve() == (source if source.is_dir() else source.parent):
         raise InputError(f"expected another folder than that of the codes to edit, got {output}; name another")
     own = [output / name for name in (CODES, TABLE, GRID, *(f"{SWEEP}{suffix}" for suffix in _VIDEOS))]
     present = [path for path in (*own, *(output / name for name in of_codes)) if path.exists()]
@@ -60,5 +69,5 @@ def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite:
         # A name of other letters than UTF-8 has is not one of this command's.
         rows = list(csv.reader((output / TABLE).read_text(encoding="utf-8", errors="replace").splitlines()))[1:]
         stems = [row[0] for row in rows if row and not any(letter in row[0] for letter in "/\\")]
-        drawn = [output / f"{stem}{suffix}" for stem in stems for suffix in (".png", *_VIDEOS)]
+        drawn = [output / f"{stem}{suffix}" for stem in stems for suffix in (".png", PASTED, *_VIDEOS)]
     return [*own, *drawn]

@@ -3,9 +3,11 @@
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from evaluation.edit_sweep import Sweep
+from evaluation.edit_sweep import DirectionSweep, Sweep
+from models.latent_directions import LatentDirection, LatentDirections, LatentMove, load_directions
 from models.stylerig.sliders import FIXED_SLIDERS, Slider, component_of, unit_of
 from renderers.errors import InputError
 
@@ -64,22 +66,55 @@ def sliders_of(
     return sliders
 
 
-def sweeps_of(words: Sequence[str], fixed: Sequence[Slider]) -> list[Sweep]:
+def direction_files(words: Sequence[str], sweeps: Sequence[str]) -> dict[str, LatentDirections]:
+    """The files that --direction and --sweep name, each read once.
+
+    Args:
+        words: FILE:NAME=AMOUNT.
+        sweeps: NAME=FROM:TO:FRAMES, of which those of FILE:NAME are looked at.
+
+    Raises:
+        InputError: for words of another form, or files that hold no directions.
+    """
+    for word in words:
+        _spelled_direction(word)
+    named = [_spelled_direction(word) for word in (*words, *sweeps) if ":" in word.rpartition("=")[0]]
+    return {file: load_directions(file) for file in dict.fromkeys(file for file, _ in named)}
+
+
+def moves_of(words: Sequence[str], files: Mapping[str, LatentDirections]) -> list[LatentMove]:
+    """Moves of words such as ``directions.safetensors:yaw=1.5``.
+
+    Raises:
+        InputError: for amounts that are not finite, names that a file does not have, or one direction asked for twice.
+    """
+    _check_once([word.rpartition("=")[0] for word in words])
+    return [LatentMove(_direction(word, files), _number(word.rpartition("=")[2], "--direction", word)) for word in words]
+
+
+def sweeps_of(
+    words: Sequence[str],
+    fixed: Sequence[Slider],
+    directions: Sequence[str] = (),
+    files: Mapping[str, LatentDirections] = MappingProxyType({}),
+) -> list[Sweep | DirectionSweep]:
     """Sweeps of words such as ``yaw-deg=-30:30:25``.
 
     NAME is yaw-deg, yaw-by-deg (so for pitch and roll), light-azimuth-deg, light-azimuth-by-deg (and the other words of --light), id0,
-    id0-by, or an expression, with -by for a relative one.
+    id0-by, or an expression, with -by for a relative one; or FILE:NAME of a direction.
 
     Args:
         words: NAME=FROM:TO:FRAMES.
         fixed: What is asked for in all frames.
+        directions: Likewise, as `moves_of` takes it.
+        files: Of `direction_files`.
 
     Raises:
         InputError: for words of another form, sweeps of different lengths, or a slider that is fixed or swept already.
     """
-    sweeps = []
+    sweeps: list[Sweep | DirectionSweep] = []
     for word in words:
-        name, equals, values = word.partition("=")
+        name, equals, values = word.rpartition("=")
         parts = values.split(":")
         if not name or not equals or len(parts) != 3:
             raise InputError(
@@ -88,18 +123,36 @@ def sweeps_of(words: Sequence[str], fixed: Sequence[Slider]) -> list[Sweep]:
         start, end = (_number(part, "--sweep", word) for part in parts[:2])
         if not re.fullmatch(r"[0-9]{1,9}", parts[2]):
             raise InputError(f"expected a number of frames, got {parts[2]!r} in {word!r}; such as yaw-deg=-30:30:25")
-        slider, relative = _swept(name)
-        sweeps.append(Sweep(slider, start, end, int(parts[2]), relative))
+        if ":" in name:
+            sweeps.append(DirectionSweep(_direction(word, files), name, start, end, int(parts[2])))
+        else:
+            slider, relative = _swept(name)
+            sweeps.append(Sweep(slider, start, end, int(parts[2]), relative))
     if len({sweep.frames for sweep in sweeps}) > 1:
         counts = " and ".join(str(sweep.frames) for sweep in sweeps)
         raise InputError(f"expected sweeps that run together to have as many frames, got {counts}; give one number")
-    _check_once([*(slider.name for slider in fixed), *(each.name for each in sweeps)])
+    fixed_names = [*(slider.name for slider in fixed), *(word.rpartition("=")[0] for word in directions)]
+    _check_once([*fixed_names, *(each.name for each in sweeps)])
     return sweeps
 
 
 def said(name: str) -> str:
     """A slider's name as the command line and its tables spell it, with its unit where that is degrees."""
     return f"{name}{_DEGREES}" if unit_of(name) == "degrees" else name
+
+
+def _spelled_direction(word: str) -> tuple[str, str]:
+    """File and name of FILE:NAME=..."""
+    place, equals, _ = word.rpartition("=")
+    file, colon, name = place.rpartition(":")
+    if not (equals and colon and file and name):
+        raise InputError(f"expected --direction FILE:NAME=AMOUNT such as directions.safetensors:yaw=1.5, got {word!r}; correct it")
+    return file, name
+
+
+def _direction(word: str, files: Mapping[str, LatentDirections]) -> LatentDirection:
+    file, name = _spelled_direction(word)
+    return files[file].named(name)
 
 
 def _swept(name: str) -> tuple[str, bool]:

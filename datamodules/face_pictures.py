@@ -101,7 +101,9 @@ class FacePictureDataModule(ResumableDataModule):
         sizes: dict[Literal["train", "val", "test"], int] = {"val": num_val_portraits, "test": num_test_portraits}
         if portraits:
             sizes["train"] = portraits
-        self.specs = {split: split_spec(split, image_size, size, 1, seed, density, supersample) for split, size in sizes.items()}
+        self.specs = {
+            split: split_spec(split, image_size, size, 1, seed, density, supersample) for split, size in sizes.items()
+        }
         self._folder, self._processes = folder, processes
         self._portraits: dict[str, PortraitDataset] = {}
 

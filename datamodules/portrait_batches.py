@@ -85,7 +85,7 @@ class _Steps(IterableDataset[int]):
         return iter(range(self._count))
 
 
-class PortraitDataModule(LightningDataModule):
+class EmbeddingDataModule(LightningDataModule):
     """Photos, held-out synthetic portraits and samples of the generator, to be embedded by the module that is trained.
 
     A portrait's codes v follow from its picture and the iteration: its embedding is the same whatever it is batched with, how many ranks
@@ -158,7 +158,8 @@ class PortraitDataModule(LightningDataModule):
         ]
         shares = share_out(unfinished, ranks, self.batch_size)
         steps = [
-            [(group, iteration) for group in groups for iteration in range(group.start, self._module.iterations)] for groups in shares
+            [(group, iteration) for group in groups for iteration in range(group.start, self._module.iterations)]
+            for groups in shares
         ]
         self._steps, self._count = steps[rank], max(len(each) for each in steps)
 
@@ -180,7 +181,9 @@ class PortraitDataModule(LightningDataModule):
         generator = self._module.generator
         device, size = generator.mean_w.device, generator.resolution
         if batch >= len(self._steps):
-            return PortraitStep((), 0, torch.zeros(0, 3, size, size), torch.zeros(0, generator.num_layers, generator.w_dim))
+            return PortraitStep(
+                (), 0, torch.zeros(0, 3, size, size), torch.zeros(0, generator.num_layers, generator.w_dim)
+            )
         group, iteration = self._steps[batch]
         keys = torch.tensor([portrait_key(portrait.image) for portrait in group.portraits], device=device)
         images = torch.stack([portrait.image for portrait in group.portraits]).to(device).float() / 127.5 - 1

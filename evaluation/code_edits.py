@@ -1,4 +1,4 @@
-"""Edits of any number of codes: what is asked of each, the edited codes, and what F reads before and after."""
+"""Edits of any number of codes: what is asked of each, the edited codes, and what is read of them before and after."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.latent_directions import LatentMove, move_codes
 from models.morphable import FaceParameters
 from models.stylerig.calibration import RigCalibration, calibration_beside
+from models.stylerig.expressions import expression_controls
+from models.stylerig.face_encoder import PictureReconstruction
 from models.stylerig.opening import OpenedRig
 from models.stylerig.rig_network import CONTROLLABLE
 from models.stylerig.sliders import (
+    FIXED_SLIDERS,
     Slider,
     apply_sliders,
     coefficients_of,
@@ -35,19 +39,21 @@ _READ_AS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class CodeEdit:
-    """One edit, asked of many codes: components of a reference first, sliders on top.
+    """One edit, asked of many codes: moves along linear directions first, then components of a reference, sliders on top.
 
     Attributes:
         sliders: Each name once.
         reference: Face parameters of one reference for all codes, or of one for each; None without a transfer.
         transferred: Components taken from it.
         feedback: Rounds of PIE's feedback.
+        moves: Along linear directions; what the rig is asked for counts from where they lead.
     """
 
     sliders: tuple[Slider, ...] = ()
     reference: FaceParameters | None = None
     transferred: tuple[str, ...] = ()
     feedback: int = 0
+    moves: tuple[LatentMove, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.reference is None) != (not self.transferred):
@@ -55,13 +61,15 @@ class CodeEdit:
 
     @property
     def components(self) -> tuple[str, ...]:
-        """What it changes."""
+        """What it asks of the rig."""
         changed = {*self.transferred, *components_of(self.sliders)}
         return tuple(component for component in CONTROLLABLE if component in changed)
 
-    def with_sliders(self, sliders: Sequence[Slider]) -> "CodeEdit":
-        """The same with further sliders."""
-        return replace(self, sliders=(*self.sliders, *sliders))
+    def with_steps(self, steps: Sequence[Slider | LatentMove]) -> "CodeEdit":
+        """The same with further sliders and moves."""
+        sliders = [each for each in steps if isinstance(each, Slider)]
+        moves = [each for each in steps if isinstance(each, LatentMove)]
+        return replace(self, sliders=(*self.sliders, *sliders), moves=(*self.moves, *moves))
 
     def check_count(self, codes: int) -> None:
         """Raise InputError for references that are neither one for all codes nor one for each."""
@@ -77,7 +85,7 @@ class CodeEdit:
         return replace(self, reference=self.reference[rows])
 
     def target(self, own: FaceParameters, opened: OpenedRig) -> FaceParameters:
-        """The parameters asked of codes that F reads as `own`."""
+        """The parameters asked of codes that are read as `own`."""
         if self.reference is not None:
             own = transfer(own, self.reference.to(own.rotation.device), self.transferred)
         return apply_sliders(own, self.sliders, opened.face_model)
@@ -86,17 +94,20 @@ class CodeEdit:
     def run(
         self, opened: OpenedRig, codes: Float[Tensor, "batch layers width"]
     ) -> tuple[Float[Tensor, "batch layers width"], FaceParameters, FaceParameters]:
-        """Edited codes, what F read of the codes before, and what was asked.
+        """Edited codes, what was read of the codes before, and what was asked.
 
         Feedback corrects the coefficients that sliders change, and all of components that are transferred.
         """
-        own = opened.rig.parameters_of(codes)
+        before = opened.rig.parameters_of(codes)
+        moved = move_codes(codes, self.moves)
+        own = opened.rig.parameters_of(moved) if self.moves else before
         target = self.target(own, opened)
+        if not self.components:
+            return moved, before, target
         corrected = coefficients_of(self.sliders, opened.face_model).to(codes.device)
         for component in self.transferred:
             corrected[opened.rig.sizes.slice(component)] = True
-        edited = opened.rig.edit(codes, target, self.components, self.feedback, corrected=corrected)
-        return edited, own, target
+        return opened.rig.edit(moved, target, self.components, self.feedback, corrected=corrected), before, target
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,8 @@ class EditedCodes:
 
     Attributes:
         codes: Edited W+ codes.
-        columns: Names of the numbers of `rows`: of each reading what was asked, and F's reading before and after.
+        columns: Names of the numbers of `rows`: of each reading what was asked, and what was read before and after; along directions
+            the distance from the hyperplane in spreads.
         rows: One per code.
     """
 
@@ -131,7 +143,8 @@ def edit_codes(
             of the codes.
     """
     edit.check_count(len(codes))
-    opened.rig.plan(edit.components)
+    if edit.components:
+        opened.rig.plan(edit.components)
     device = opened.generator.mean_w.device
     edited = torch.empty_like(codes, device="cpu")
     readings: list[Tensor] = []
@@ -141,7 +154,7 @@ def edit_codes(
         batch = codes[rows].to(device)
         result, own, target = edit.of_rows(rows).run(opened, batch)
         edited[rows] = result.cpu()
-        numbers = _readings(own, target, opened.rig.parameters_of(result), edit, opened)
+        numbers = _readings(own, target, opened.rig.parameters_of(result), edit, opened) | _along(batch, result, edit.moves)
         columns = tuple(numbers)
         readings.append(torch.stack(list(numbers.values()), dim=1).cpu())
     return EditedCodes(edited, columns, tuple(tuple(row) for row in torch.cat(readings).tolist()))
@@ -179,7 +192,8 @@ def warnings_for(
         return []
     device = opened.generator.mean_w.device
     with torch.no_grad():
-        own = FaceParameters.cat([opened.rig.parameters_of(part.to(device)) for part in codes.split(batch_size)])
+        moved = [move_codes(part.to(device), edit.moves) for part in codes.split(batch_size)]
+        own = FaceParameters.cat([opened.rig.parameters_of(part) for part in moved])
     own = replace(edit, sliders=()).target(own, opened)
     calibrations: dict[int, RigCalibration | None] = {}
     for position, path in enumerate(paths):
@@ -202,10 +216,14 @@ def _readings(
     """Columns of numbers: asked, before and after of each slider and of what transfers are read as."""
     names = [name for component in edit.transferred for name in _READ_AS.get(component, ())]
     names += [slider.name for slider in edit.sliders if slider.name not in names]
+    # What a direction is named after is read where the rig's own readings have it, and nothing was asked of it.
+    known = {*FIXED_SLIDERS, *expression_controls(opened.face_model)}
+    read_only = [move.direction.name for move in edit.moves if move.direction.name in known and move.direction.name not in names]
     columns: dict[str, Tensor] = {}
-    for name in names:
+    for name in (*names, *dict.fromkeys(read_only)):
         label = f"{name}_deg" if unit_of(name) == "degrees" else name
-        for what, parameters in (("asked", target), ("before", own), ("after", achieved)):
+        asked = (("asked", target),) if name in names else ()
+        for what, parameters in (*asked, ("before", own), ("after", achieved)):
             columns[f"{label}_{what}"] = read_slider(parameters, name, opened.face_model)
     for component in edit.transferred:
         if component not in _READ_AS:
@@ -215,3 +233,17 @@ def _readings(
                 distance = (getattr(parameters, component) - wanted).square().mean(dim=1).sqrt()
                 columns[f"{component}_distance_{what}"] = distance
     return columns
+
+
+def _along(before: Tensor, after: Tensor, moves: Sequence[LatentMove]) -> dict[str, Tensor]:
+    """Distances from the hyperplanes of directions, in spreads; a rig that edits after a move takes codes further, or back."""
+    columns = {}
+    for move in moves:
+        for what, codes in (("before", before), ("after", after)):
+            columns[f"along_{move.direction.name}_{what}"] = move.direction.positions(codes)
+    return columns
+
+
+def codes_at_a_time(opened: OpenedRig, pictures: int, codes: int = 256) -> int:
+    """How many codes are read together: as many as pictures where these are drawn to be read, else many."""
+    return pictures if isinstance(opened.rig.face_reconstruction, PictureReconstruction) else codes

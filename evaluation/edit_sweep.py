@@ -10,6 +10,7 @@ from torch import Tensor
 
 from evaluation.code_edits import CodeEdit
 from evaluation.report import picture_grid
+from models.latent_directions import LatentDirection, LatentMove
 from models.stylegan2.generator import NoiseMode
 from models.stylegan2.sampling import pictures_of_codes
 from models.stylerig.opening import OpenedRig
@@ -43,10 +44,7 @@ class Sweep:
     relative: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.frames <= _MOST_FRAMES:
-            raise InputError(
-                f"expected 2 to {_MOST_FRAMES} frames of a sweep of {self.name}, got {self.frames}; correct them"
-            )
+        _check_frames(self.name, self.frames)
         for frame in (0, self.frames - 1):
             self.at(frame)
 
@@ -56,11 +54,42 @@ class Sweep:
         return Slider(self.name, (1 - share) * self.start + share * self.end, self.relative)
 
 
+@dataclass(frozen=True)
+class DirectionSweep:
+    """A move along a linear direction whose amount goes evenly from one value to another.
+
+    Attributes:
+        direction: Along which.
+        name: As it was asked for.
+        start, end: Amounts of the first and the last frame, in the direction's spreads.
+        frames: At least two.
+
+    Raises:
+        InputError: for amounts that are not finite, or a number of frames outside 2 to 12,000.
+    """
+
+    direction: LatentDirection
+    name: str
+    start: float
+    end: float
+    frames: int
+
+    def __post_init__(self) -> None:
+        _check_frames(self.name, self.frames)
+        for frame in (0, self.frames - 1):
+            self.at(frame)
+
+    def at(self, frame: int) -> LatentMove:
+        """The move in a frame, counted from 0."""
+        share = frame / (self.frames - 1)
+        return LatentMove(self.direction, (1 - share) * self.start + share * self.end)
+
+
 def sweep_frames(
     opened: OpenedRig,
     codes: Float[Tensor, "codes layers width"],
     edit: CodeEdit,
-    sweeps: Sequence[Sweep],
+    sweeps: Sequence[Sweep | DirectionSweep],
     there_and_back: bool = False,
     noise: NoiseMode = "const",
     batch_size: int = 16,
@@ -79,7 +108,7 @@ def sweep_frames(
     count = sweeps[0].frames
     kept: list[Image.Image] = []
     for frame in range(count):
-        moved = edit.with_sliders([sweep.at(frame) for sweep in sweeps])
+        moved = edit.with_steps([sweep.at(frame) for sweep in sweeps])
         pictures = [
             picture
             for start in range(0, len(codes), batch_size)
@@ -90,6 +119,11 @@ def sweep_frames(
             kept.append(picture)
         yield picture
     yield from reversed(kept)
+
+
+def _check_frames(name: str, frames: int) -> None:
+    if not 2 <= frames <= _MOST_FRAMES:
+        raise InputError(f"expected 2 to {_MOST_FRAMES} frames of a sweep of {name}, got {frames}; correct them")
 
 
 def _pictures(opened: OpenedRig, codes: Tensor, edit: CodeEdit, rows: slice, noise: NoiseMode) -> list[Image.Image]:

@@ -59,6 +59,29 @@ def bar_plot(
     return _picture(canvas, axes, x_label, y_label, len(values) > 1)
 
 
+def scatter_plot(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x_label: str,
+    y_label: str,
+    trends: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+) -> Image.Image:
+    """Points over a common axis.
+
+    Args:
+        series: Name to (x, y).
+        x_label, y_label: With units.
+        trends: Name to (x, y) of a line through the points of the series of that name.
+    """
+    canvas = Canvas(figsize=_INCHES, dpi=_DOTS)
+    axes = canvas.subplots()
+    for name, (x, y) in series.items():
+        many = len(x) > 20
+        points = axes.scatter(x, y, s=8 if many else 45, alpha=0.5 if many else 1.0, linewidths=0, label=name)
+        if trends is not None and name in trends:
+            axes.plot(*trends[name], color=points.get_facecolor()[0], alpha=1.0, linewidth=2)
+    return _picture(canvas, axes, x_label, y_label, len(series) > 1)
+
+
 def _picture(canvas: Canvas, axes: object, x_label: str, y_label: str, legend: bool) -> Image.Image:
     axes.set_xlabel(x_label)  # type: ignore[attr-defined]
     axes.set_ylabel(y_label)  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.claims import add_claims
+from evaluation.pie.claims import SURE, pie_claims
 from evaluation.report import Report
 from evaluation.run_comparison import add_figures, add_metrics, add_overview, metrics_csv, number_table
 from evaluation.run_records import RunRecord
@@ -43,6 +44,14 @@ def compare_runs(runs: Sequence[RunRecord], labels: Sequence[str], title: str) -
             "plain numbers of these runs: one training run of each kind cannot tell small differences from chance."
         )
         add_claims(report, stylerig_claims(of_rigs))
+    of_embeddings = pie_claims(runs, labels)
+    if of_embeddings:
+        report.heading("What PIE claims of its settings")
+        report.paragraph(
+            "Claims of PIE (Tewari et al., SIGGRAPH Asia 2020). Two settings are told apart where their difference over the same portraits "
+            f"is above {SURE:g} standard errors."
+        )
+        add_claims(report, of_embeddings)
     edits = edit_numbers(runs)
     if edits:
         report.heading("Measured edits")

@@ -60,7 +60,9 @@ class FaceAutoencoderSettings:
     def __post_init__(self) -> None:
         weights = (self.regulariser, self.reflectance_ratio, self.illumination_ratio, self.landmark_steps)
         if min(self.learning_rate, self.expression_deviation) <= 0 or min(weights) < 0:
-            raise InputError(f"expected a positive learning rate and deviation and weights of 0 or more, got {self}; correct them")
+            raise InputError(
+                f"expected a positive learning rate and deviation and weights of 0 or more, got {self}; correct them"
+            )
 
 
 class FaceAutoencoder(LightningModule):
@@ -95,7 +97,9 @@ class FaceAutoencoder(LightningModule):
         self.provenance = Provenance.of(None, self.face_model, scene.camera)
         if weights is None:
             sizes = self.face_model.sizes
-            self.network = FaceEncoder(sizes, settings.widths, settings.blocks, settings.num_features, settings.working_size)
+            self.network = FaceEncoder(
+                sizes, settings.widths, settings.blocks, settings.num_features, settings.working_size
+            )
         else:
             self.network = FaceEncoder.load(weights, self.provenance).requires_grad_(True)
         self.settings, self.output = settings, output
@@ -182,7 +186,9 @@ class FaceAutoencoder(LightningModule):
             values[f"{name}_correlation"] = (corr * spread[known]).sum() / spread[known].sum()
             values[f"{name}_slope"] = _slope(*pair)
         for name, value in values.items():
-            self.log(f"{prefix}/{name}", value, prog_bar=name in ("landmark_error_px", "rotation_error_deg"), sync_dist=True)
+            self.log(
+                f"{prefix}/{name}", value, prog_bar=name in ("landmark_error_px", "rotation_error_deg"), sync_dist=True
+            )
 
 
 def _slope(read: Float[Tensor, "samples values"], true: Float[Tensor, "samples values"]) -> Float[Tensor, ""]:

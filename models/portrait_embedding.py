@@ -53,10 +53,14 @@ class PortraitEmbedding:
 
     def __post_init__(self) -> None:
         if self.source not in ("photo", "portrait", "sample"):
-            raise InputError(f"expected an embedding of a photo, portrait or sample, got one of {self.source!r}; embed it again")
+            raise InputError(
+                f"expected an embedding of a photo, portrait or sample, got one of {self.source!r}; embed it again"
+            )
         shapes = (self.w_plus.dim(), self.image.dim(), tuple(self.landmarks.shape), self.parameters.dim())
         if shapes != (2, 3, (68, 2), 1) or (self.w is not None and self.w.shape != self.w_plus.shape[1:]):
-            raise InputError(f"expected w_plus (layers, width) with its portrait, got {tuple(self.w_plus.shape)}; embed it again")
+            raise InputError(
+                f"expected w_plus (layers, width) with its portrait, got {tuple(self.w_plus.shape)}; embed it again"
+            )
 
     @property
     def pixels(self) -> Float[Tensor, "3 size size"]:
@@ -107,10 +111,14 @@ def load_embeddings(folder: str | Path) -> list[PortraitEmbedding]:
     place = Path(folder)
     paths = [place] if place.is_file() else sorted(path for path in place.glob(f"*{SUFFIX}") if is_embedding(path))
     if not paths:
-        raise InputError(f"expected embeddings in {folder}, found none; embed photos by 'lightning fit --config configs/demo/pie.yaml'")
+        raise InputError(
+            f"expected embeddings in {folder}, found none; embed photos by 'lightning fit --config configs/demo/pie.yaml'"
+        )
     embeddings = [load_embedding(path) for path in paths]
     if len({embedding.generator_digest for embedding in embeddings}) > 1:
-        raise InputError(f"expected embeddings of one generator in {folder}, got those of several; keep each in a folder of its own")
+        raise InputError(
+            f"expected embeddings of one generator in {folder}, got those of several; keep each in a folder of its own"
+        )
     return embeddings
 
 

@@ -2,7 +2,8 @@
 
 Every file in `configs/` that names a model needs an entry in `OVERRIDES`, and every one that changes the model of another in `OVERLAYS`;
 `tests/test_shipped_configs.py` fails otherwise.
-The test runs in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels, and `photos`.
+The test runs in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels, and `photos`;
+for PIE also the other networks of `tests.tiny_pie.write_pie_networks`.
 """
 
 STEPS = (
@@ -25,11 +26,30 @@ FEW_PORTRAITS = (
     "--data.num_test_samples 4 --data.batch_size 4 --data.density coarse --data.supersample 1 --data.processes 1"
 )
 
+TINY_FACE_AUTOENCODER = [
+    STEPS,
+    "--model.landmarker landmarks.safetensors --model.image_size 16 --model.settings.working_size 16",
+    "--model.settings.widths [4,8] --model.settings.blocks [1,1] --model.settings.landmark_steps 1",
+    "--data.generator generator.safetensors --data.folder portraits --data.image_size 16 --data.batch_size 4 --data.pictures 8",
+    "--data.num_val_portraits 4 --data.num_test_portraits 4 --data.density coarse --data.supersample 1 --data.processes 1",
+]
+TINY_PIE = (
+    f"{TINY_NETWORKS} --model.rig rig.safetensors --model.face_encoder face_encoder.safetensors --model.embedder identity.safetensors "
+    "--model.perceptual observers --data.samples 2 --data.batch_size 2 --trainer.limit_train_batches 2"
+)
+
 OVERRIDES: dict[str, list[str]] = {
+    "configs/demo/code_encoder.yaml": [
+        STEPS,
+        "--model.generator generator.safetensors --model.settings.widths [4,8] --model.settings.blocks [1,1]",
+        FEW_PAIRS,
+    ],
+    "configs/demo/face_autoencoder.yaml": [*TINY_FACE_AUTOENCODER, "--data.portraits 8"],
     "configs/demo/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS],
     "configs/demo/identity.yaml": [STEPS, FEW_PORTRAITS, "--data.samples_per_person 2 --model.num_people 4"],
     "configs/demo/judge.yaml": [STEPS, FEW_PORTRAITS, "--model.statistics_batches 2"],
     "configs/demo/landmarks.yaml": [STEPS, FEW_PORTRAITS],
+    "configs/demo/pie.yaml": [TINY_PIE],
     "configs/demo/stylerig_all.yaml": TINY_RIG,
     "configs/demo/stylerig_expression.yaml": TINY_RIG,
     "configs/demo/stylerig_geometry.yaml": TINY_RIG,
@@ -42,9 +62,13 @@ OVERRIDES: dict[str, list[str]] = {
         "--model.warm_start.images 8 --model.warm_start.importance_images 0 --model.total_images 16",
         "--trainer.precision 32-true",
     ],
+    "configs/ffhq1024/face_autoencoder.yaml": [*TINY_FACE_AUTOENCODER, COARSE, "--model.scene.image_size 16"],
     "configs/ffhq1024/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS, COARSE],
+    "configs/ffhq1024/pie.yaml": [TINY_PIE, COARSE, "--data.landmarks null"],
     "configs/ffhq1024/stylerig.yaml": [*TINY_RIG, COARSE],
+    "configs/ffhq256/face_autoencoder.yaml": [*TINY_FACE_AUTOENCODER, COARSE, "--model.scene.image_size 16"],
     "configs/ffhq256/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS, COARSE],
+    "configs/ffhq256/pie.yaml": [TINY_PIE, COARSE, "--data.landmarks null"],
     "configs/ffhq256/stylerig.yaml": [*TINY_RIG, COARSE],
     "configs/teacher.yaml": [
         "--data.root photos --data.batch_size 4 --model.total_images 16 --model.sample_every 8",
@@ -55,7 +79,7 @@ OVERRIDES: dict[str, list[str]] = {
     ],
 }
 
-# Configs that change another one, and that one; `configs/real64.yaml` has tests of its own.
+# Configs that change another one, and that one; `configs/real64.yaml` and `configs/demo/pie/encoder_start.yaml` have tests of their own.
 OVERLAYS: dict[str, str] = {
     "configs/controls/all.yaml": "configs/ffhq1024/stylerig.yaml",
     "configs/controls/expression.yaml": "configs/ffhq1024/stylerig.yaml",
@@ -66,4 +90,12 @@ OVERLAYS: dict[str, str] = {
     "configs/demo/ablations/steering.yaml": "configs/demo/stylerig_pose.yaml",
     "configs/demo/ablations/without_consistency.yaml": "configs/demo/stylerig_illumination.yaml",
     "configs/demo/ablations/without_reconstruction.yaml": "configs/demo/stylerig_all.yaml",
+    "configs/demo/pie/direct.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/image2stylegan.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/published.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/published_schedule.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/synthesis.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/synthesis_modification.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/synthesis_recognition.yaml": "configs/demo/pie.yaml",
+    "configs/demo/read_from_pictures.yaml": "configs/demo/stylerig_pose.yaml",
 }

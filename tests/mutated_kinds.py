@@ -4,7 +4,7 @@ import argparse
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,16 @@ from datamodules.photos.decoding import decode_photo
 from datamodules.photos.records import FaceTransform, PhotoRecord, read_record, write_record
 from evaluation.run_checks.kinds import identify
 from lightning_modules.checkpointing import AtomicCheckpointIO
+from models.code_encoder import CodeEncoder
 from models.inception import read_inception
 from models.latent_codes import LatentCodes, load_codes, save_codes
+from models.latent_directions import (
+    DirectionQuality,
+    LatentDirection,
+    LatentDirections,
+    load_directions,
+    save_directions,
+)
 from models.morphable.coefficients import load_coefficients
 from models.morphable.loading import load_face_model, save_face_model
 from models.morphable.parameters import ParameterSizes
@@ -25,12 +33,14 @@ from models.morphable.procedural import procedural_model
 from models.observers import IdentityNet, Judge, LandmarkNet, load_face_embedder, load_judge, load_landmark_detector
 from models.observers.face_api import FaceApiNetwork
 from models.observers.loading import save_observer
+from models.portrait_embedding import PortraitEmbedding, load_embedding, save_embedding
 from models.safe_pickle import read_pickle
 from models.stylegan2 import Discriminator, Generator
 from models.stylegan2.loading import load_discriminator, load_generator, save_discriminator, save_generator
 from models.stylegan2.rosinality import rosinality_discriminator, rosinality_generator
 from models.stylerig.calibration import RigCalibration, load_calibration, save_calibration
 from models.stylerig.control_curves import ControlCalibration, ControlCurve
+from models.stylerig.face_encoder import FaceEncoder
 from models.stylerig.face_reconstruction import FaceReconstruction
 from models.stylerig.loading import load_rig_network
 from models.stylerig.provenance import Provenance
@@ -82,6 +92,24 @@ def _provenance() -> Provenance:
 
 def _face_reconstruction() -> FaceReconstruction:
     return FaceReconstruction(4, 8, SIZES, hidden=8)
+
+
+def _face_encoder() -> FaceEncoder:
+    return FaceEncoder(SIZES, widths=(4, 8), blocks=(1, 1), num_features=8, working_size=8)
+
+
+def _directions(folder: Path) -> Path:
+    quality = DirectionQuality(0.9, 0.8, -1.0, 1.0, "degrees")
+    pair = (LatentDirection("yaw", torch.eye(8)[0], 1.0, 0.0, quality), LatentDirection("age", torch.eye(8)[1], 2.0, 0.5))
+    return save_directions(folder / "d.safetensors", LatentDirections(pair, "0" * 64, {"seed": 0}))
+
+
+def _embedding(folder: Path) -> Path:
+    image = torch.arange(3 * 16 * 16, dtype=torch.int64).reshape(3, 16, 16).to(torch.uint8)
+    origin: dict[str, Any] = {"path": "p.jpg", "sha256": "0" * 64, "transform": None}
+    numbers = (torch.zeros(4, 8), torch.zeros(8), image, torch.zeros(68, 2), torch.zeros(SIZES.total))
+    embedding = PortraitEmbedding("p", "photo", origin, *numbers, None, {"total": 1.0}, {"seed": 0}, "0" * 64)
+    return save_embedding(folder / "p.safetensors", embedding)
 
 
 def _own_generator(folder: Path) -> Path:
@@ -310,6 +338,16 @@ KINDS = (
         lambda path: FaceReconstruction.load(path, _provenance()),
     ),
     Kind(
+        "face encoder .safetensors",
+        lambda folder: _face_encoder().save(folder / "e.safetensors", replace(_provenance(), generator=None)),
+        lambda path: FaceEncoder.load(path, _provenance()),
+    ),
+    Kind(
+        "code encoder .safetensors",
+        lambda folder: CodeEncoder(8, (4, 8), (1, 1), 8, 8).save(folder / "c.safetensors", _generator()),
+        lambda path: CodeEncoder.load(path, _generator()),
+    ),
+    Kind(
         "rig network .safetensors",
         lambda folder: RigNet(4, 8, ("rotation",), SIZES, 4).save(folder / "r.safetensors", _provenance(), _SOURCES),
         lambda path: (RigNet.load(path, _provenance()), sources_of(path)),
@@ -321,6 +359,8 @@ KINDS = (
     ),
     Kind("calibration of a rig .json", _calibration, load_calibration),
     Kind("latent codes .safetensors", _codes, load_codes),
+    Kind("portrait embedding .safetensors", _embedding, load_embedding),
+    Kind("latent directions .safetensors", _directions, load_directions),
     Kind("face model .safetensors", _own_face_model, load_face_model),
     Kind("Basel model of the tools .mat", _mat, load_face_model),
     Kind("Basel model .h5", _h5, _read_h5),

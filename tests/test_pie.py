@@ -9,10 +9,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from datamodules.portrait_batches import PortraitDataModule, PortraitStep, portrait_key, share_out
+from datamodules.portrait_batches import EmbeddingDataModule, PortraitStep, portrait_key, share_out
 from datamodules.portrait_sources import PreparedPortrait
 from lightning_modules.pie.energies import PieEnergies, PieSample, PieTarget
-from lightning_modules.pie.module import PIE
 from lightning_modules.pie.settings import EnergyWeights, PieSettings, Schedule
 from models.portrait_embedding import load_embedding, load_embeddings
 from renderers.errors import InputError
@@ -48,7 +47,9 @@ def codes(folder: Path) -> Tensor:
 
 def assert_alike(one: Tensor, other: Tensor) -> None:
     """Up to rounding, which differs between sizes of a batch and which Adam enlarges where gradients are small."""
-    assert float((one - other).norm(dim=(1, 2)).max()) < 0.02 * float((other - other.mean(dim=0)).norm(dim=(1, 2)).min())
+    assert float((one - other).norm(dim=(1, 2)).max()) < 0.02 * float(
+        (other - other.mean(dim=0)).norm(dim=(1, 2)).min()
+    )
 
 
 class Stop(Exception):
@@ -61,7 +62,9 @@ class Killer(Callback):
     def __init__(self, before: int) -> None:
         self.before = before
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PortraitStep, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: PortraitStep, batch_idx: int
+    ) -> None:
         if batch_idx == self.before:
             raise Stop
 
@@ -72,7 +75,9 @@ def test_every_portrait_is_written_with_what_edits_need(embedded: Path) -> None:
     for each in found:
         assert each.source == "sample" and each.image.shape == (3, 16, 16) and each.landmarks.shape == (68, 2)
         assert each.w is not None and each.w_plus.shape == (6, 12)
-        assert {"pixels", "identity", "edit", "invariance", "recognition", "edited_recognition", "total"} == set(each.energies)
+        assert {"pixels", "identity", "edit", "invariance", "recognition", "edited_recognition", "total"} == set(
+            each.energies
+        )
         assert each.settings["schedule"]["w_iterations"] == SCHEDULE.w_iterations
     summary = json.loads((embedded / "summary.json").read_text())
     assert [entry["status"] for entry in summary] == ["embedded"] * 3
@@ -133,7 +138,9 @@ def test_a_broken_state_starts_that_portrait_anew(networks: dict[str, str], tmp_
     assert_alike(codes(tmp_path / "codes"), codes(embedded))
 
 
-def test_an_embedding_does_not_depend_on_what_it_is_batched_with(networks: dict[str, str], tmp_path: Path, embedded: Path) -> None:
+def test_an_embedding_does_not_depend_on_what_it_is_batched_with(
+    networks: dict[str, str], tmp_path: Path, embedded: Path
+) -> None:
     embed(tmp_path, pie(networks, tmp_path / "single"), batch_size=1)
     assert_alike(codes(tmp_path / "single"), codes(embedded))
 
@@ -146,14 +153,20 @@ def test_finished_portraits_are_left_alone(networks: dict[str, str], tmp_path: P
     (embedded / "sample_0003.safetensors").unlink()
 
 
-def test_embeddings_of_other_settings_are_not_written_over(networks: dict[str, str], tmp_path: Path, embedded: Path) -> None:
+def test_embeddings_of_other_settings_are_not_written_over(
+    networks: dict[str, str], tmp_path: Path, embedded: Path
+) -> None:
     with pytest.raises(InputError, match="choose another --model.output"):
-        embed(tmp_path, pie(networks, embedded, weights=EnergyWeights(perceptual=0.0, edit=0.5)))
+        embed(tmp_path, pie(networks, embedded, weights=EnergyWeights(perceptual=0.0, edit=0.7)))
     assert load_embedding(embedded / "sample_0000.safetensors").settings["weights"]["edit"] == WEIGHTS.edit
 
 
 def test_a_portrait_whose_energy_overflows_stops_no_other(
-    networks: dict[str, str], tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    networks: dict[str, str],
+    tmp_path: Path,
+    embedded: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     forward = PieEnergies.forward
 
@@ -175,9 +188,13 @@ def test_a_portrait_whose_energy_overflows_stops_no_other(
     assert not (tmp_path / "codes/sample_0001.safetensors").exists()
 
 
-def test_a_test_averages_the_energies_of_the_embeddings(networks: dict[str, str], tmp_path: Path, embedded: Path) -> None:
+def test_a_test_averages_the_energies_of_the_embeddings(
+    networks: dict[str, str], tmp_path: Path, embedded: Path
+) -> None:
     (metrics,) = (
-        quiet_trainer(tmp_path, enable_checkpointing=False).test(pie(networks, embedded), PortraitDataModule(test_samples=size))[0]
+        quiet_trainer(tmp_path, enable_checkpointing=False).test(
+            pie(networks, embedded), EmbeddingDataModule(test_samples=size)
+        )[0]
         for size in (2,)
     )
     own = [embedding.energies["pixels"] for embedding in load_embeddings(embedded)]
@@ -204,7 +221,9 @@ def test_codes_v_are_fresh_each_iteration_and_those_of_the_portrait(networks: di
     seen: dict[str, list[Tensor]] = {}
 
     class Watch(Callback):
-        def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PortraitStep, batch_idx: int) -> None:
+        def on_train_batch_start(
+            self, trainer: Trainer, pl_module: LightningModule, batch: PortraitStep, batch_idx: int
+        ) -> None:
             for portrait, v in zip(batch.portraits, batch.v, strict=True):
                 seen.setdefault(portrait.name, []).append(v)
 
@@ -230,7 +249,9 @@ def test_step_sizes_decay_within_each_stage() -> None:
 
 def test_what_cannot_be_embedded_is_said(networks: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="photos, portraits or samples"):
-        quiet_trainer(tmp_path, max_epochs=1, enable_checkpointing=False).fit(pie(networks, tmp_path / "x"), PortraitDataModule())
+        quiet_trainer(tmp_path, max_epochs=1, enable_checkpointing=False).fit(
+            pie(networks, tmp_path / "x"), EmbeddingDataModule()
+        )
     with pytest.raises(InputError, match="expected a code_encoder where the schedule starts from one"):
         pie(networks, tmp_path / "x", schedule=Schedule(start="encoder"))
     with pytest.raises(InputError, match="above 0"):
@@ -240,7 +261,9 @@ def test_what_cannot_be_embedded_is_said(networks: dict[str, str], tmp_path: Pat
     with pytest.raises(InputError, match="save_every"):
         PieSettings(save_every=0)
     with pytest.raises(InputError, match="found none"):
-        quiet_trainer(tmp_path, enable_checkpointing=False).test(pie(networks, tmp_path / "none"), PortraitDataModule())
+        quiet_trainer(tmp_path, enable_checkpointing=False).test(
+            pie(networks, tmp_path / "none"), EmbeddingDataModule()
+        )
 
 
 def test_an_untrained_rig_is_refused(networks: dict[str, str], tmp_path: Path) -> None:
@@ -249,9 +272,15 @@ def test_an_untrained_rig_is_refused(networks: dict[str, str], tmp_path: Path) -
     untrained = type(rig)(rig.num_layers, rig.w_dim, rig.components, rig.sizes, 4)
     from models.stylerig import Provenance, sources_of
 
-    provenance = Provenance.of(module.generator, module.energies.loss.renderer.landmark_model, module.energies.loss.renderer.camera)
+    provenance = Provenance.of(
+        module.generator, module.energies.loss.renderer.landmark_model, module.energies.loss.renderer.camera
+    )
     path = untrained.save(tmp_path / "rig.safetensors", provenance, sources_of(networks["rig"]))
     with pytest.raises(InputError, match="was never trained"):
         pie({**networks, "rig": str(path)}, tmp_path / "x")
     # Synthesis alone asks nothing of it.
-    pie({**networks, "rig": str(path)}, tmp_path / "x", EnergyWeights(1.0, 0.0, 0.0, 0.0, 0.0, recognition=0.0, edited_recognition=0.0))
+    pie(
+        {**networks, "rig": str(path)},
+        tmp_path / "x",
+        EnergyWeights(1.0, 0.0, 0.0, 0.0, 0.0, recognition=0.0, edited_recognition=0.0),
+    )

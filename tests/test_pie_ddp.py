@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.portrait_batches import PortraitDataModule
+from datamodules.portrait_batches import EmbeddingDataModule
 from models.portrait_embedding import load_embeddings
 from tests.conftest import ROOT
 from tests.test_pie import assert_alike, codes
@@ -32,6 +32,8 @@ def test_two_ranks_embed_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [each.name for each in load_embeddings(tmp_path / "codes")] == ["sample_0000", "sample_0001", "sample_0002"]
     assert_alike(codes(tmp_path / "codes"), codes(tmp_path / "single"))
     module = pie(networks, tmp_path / "codes")
-    (single,) = quiet_trainer(tmp_path, enable_checkpointing=False).test(module, PortraitDataModule(test_samples=1), verbose=False)
+    (single,) = quiet_trainer(tmp_path, enable_checkpointing=False).test(
+        module, EmbeddingDataModule(test_samples=1), verbose=False
+    )
     for rank in ranks:
         assert rank["figures"]["test/total"] == pytest.approx(single["test/total"], rel=1e-4)

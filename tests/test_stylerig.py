@@ -13,7 +13,7 @@ from lightning_modules.nested_reconstruction import FaceReconstructionRun
 from lightning_modules.rig_losses import Control
 from lightning_modules.stylerig import StyleRig, StyleRigSettings
 from models.morphable import FaceParameters
-from models.stylerig import RigNet, RigSources, preserved_components
+from models.stylerig import FaceReconstruction, RigNet, RigSources, preserved_components
 from renderers.errors import InputError
 from renderers.images import to_signed
 from tests.tiny_stylerig import LAYERS, WIDTH, quiet_trainer, use_toy_face, write_networks
@@ -38,11 +38,11 @@ def data(**settings: object) -> LatentPairDataModule:
     )  # type: ignore[arg-type]
 
 
-class LinearFaces(nn.Module):
+class LinearFaces(FaceReconstruction):
     """An analytic reconstruction: parameters are an orthonormal linear reading of the codes, scaled to plausible faces."""
 
     def __init__(self) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         reading = torch.linalg.qr(torch.randn(LAYERS * WIDTH, SIZES.total, generator=torch.Generator().manual_seed(0)))[
             0
         ]

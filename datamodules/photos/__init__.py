@@ -6,7 +6,7 @@ from datamodules.photos.decoding import Photo, decode_photo, list_photos
 from datamodules.photos.detection import Detection, FaceDetector, read_landmarks
 from datamodules.photos.pasting import paste_back
 from datamodules.photos.pipeline import align_photos
-from datamodules.photos.records import FaceTransform, PhotoRecord, read_record
+from datamodules.photos.records import FaceTransform, PhotoRecord, read_record, read_transform
 
 __all__ = [
     "AlignSettings",
@@ -24,4 +24,5 @@ __all__ = [
     "paste_back",
     "read_landmarks",
     "read_record",
+    "read_transform",
 ]

@@ -138,6 +138,23 @@ def read_record(path: str | Path) -> PhotoRecord:
         ) from error
 
 
+def read_transform(face: Any, where: str) -> FaceTransform:
+    """The transform of plain JSON values that were one as a dict (`dataclasses.asdict`).
+
+    Args:
+        face: The values.
+        where: What they are stored in, for the message.
+
+    Raises: `InputError` for values that are none of a transform.
+    """
+    try:
+        return _transform(face)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"expected the place of a crop in its photo in {where}, got something else ({type(error).__name__}: {error}); align it again"
+        ) from error
+
+
 def _transform(face: dict[str, Any]) -> FaceTransform:
     left, top, right, bottom = (_number(value) for value in face["padding"])
     width, height = (_whole(value) for value in face["photo_size"])

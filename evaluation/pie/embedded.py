@@ -73,7 +73,9 @@ class EmbeddedPortraits:
         found = {embedding.name: embedding for embedding in self.embeddings}
         missing = [name for name in names if name not in found]
         if missing:
-            raise InputError(f"expected an embedding of {missing[0]} among those of {self.label}, found none; embed it with this setting, too")
+            raise InputError(
+                f"expected an embedding of {missing[0]} among those of {self.label}, found none; embed it with this setting, too"
+            )
         return replace(self, embeddings=tuple(found[name] for name in names))
 
     def of_source(self, source: str) -> "EmbeddedPortraits":
@@ -81,9 +83,13 @@ class EmbeddedPortraits:
         return replace(self, embeddings=tuple(each for each in self.embeddings if each.source == source))
 
     @torch.no_grad()
-    def pictures(self, codes: Float[Tensor, "batch layers width"], batch_size: int = 50) -> Float[Tensor, "batch 3 size size"]:
+    def pictures(
+        self, codes: Float[Tensor, "batch layers width"], batch_size: int = 50
+    ) -> Float[Tensor, "batch 3 size size"]:
         """Pictures of codes, clamped to [-1, 1]."""
-        return torch.cat([self.opened.generator.synthesis(part, noise="const").clamp(-1, 1) for part in codes.split(batch_size)])
+        return torch.cat(
+            [self.opened.generator.synthesis(part, noise="const").clamp(-1, 1) for part in codes.split(batch_size)]
+        )
 
     @torch.no_grad()
     def read(self, pictures: Float[Tensor, "batch 3 size size"], batch_size: int = 50) -> FaceParameters:
@@ -91,7 +97,9 @@ class EmbeddedPortraits:
         return FaceParameters.cat([self.encoder.parameters_of(part) for part in pictures.split(batch_size)])
 
     @torch.no_grad()
-    def identities(self, pictures: Float[Tensor, "batch 3 size size"], batch_size: int = 50) -> Float[Tensor, "batch embedding"]:
+    def identities(
+        self, pictures: Float[Tensor, "batch 3 size size"], batch_size: int = 50
+    ) -> Float[Tensor, "batch embedding"]:
         """Psi of pictures, unit vectors."""
         return torch.cat([self.embedder(part) for part in pictures.split(batch_size)])
 

@@ -14,12 +14,16 @@ from renderers.errors import InputError
 _WANTED: dict[str, tuple[Kind, ...]] = {
     "StyleRig.weights": ("RigNet", "steering network"),
     "StyleGAN2.weights": ("generator",),
+    "FaceAutoencoder.weights": ("face encoder",),
+    "CodeEncoderModule.weights": ("code encoder",),
     "generator": ("generator",),
     # Checkpoints of other projects hold both networks.
     "discriminator": ("discriminator", "generator"),
     "discriminator_weights": ("discriminator", "generator"),
     "landmarker": ("landmark network",),
-    "face_reconstruction": ("face reconstruction",),
+    "face_reconstruction": ("face reconstruction", "face encoder"),
+    "face_encoder": ("face encoder",),
+    "code_encoder": ("code encoder",),
     "identity": ("identity network",),
     "embedder": ("identity network",),
     "judge": ("judge",),

@@ -87,7 +87,7 @@ UNKNOWN_PHOTOS = "unknown: photographers and the people shown keep their rights;
 # Other files may lie beside them.
 _SHIPPED_FILES = tuple(
     asset_path(f"demo_{name}.safetensors")
-    for name in ("generator", "face_reconstruction", "landmarks", "identity", "judge")
+    for name in ("generator", "face_reconstruction", "face_encoder", "landmarks", "identity", "judge")
 )
 _LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "SOURCES")
 

@@ -20,6 +20,8 @@ INPUT_NAMES = frozenset(
         "discriminator",
         "landmarker",
         "face_reconstruction",
+        "face_encoder",
+        "code_encoder",
         "identity",
         "embedder",
         "judge",

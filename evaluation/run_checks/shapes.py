@@ -23,8 +23,10 @@ _SAMPLES = ("train_pairs", "num_samples")
 
 
 def check_provenance(artefacts: Mapping[str, Artefact]) -> list[Check]:
-    """Whether networks that were trained for one generator are used with that one; read from the files alone."""
-    trained = {key: each for key, each in artefacts.items() if "provenance" in each.config}
+    """Whether networks that were trained for one generator are used with that one; read from the files alone. Those that take pictures
+    are for any."""
+    provenances = {key: each.config["provenance"] for key, each in artefacts.items() if "provenance" in each.config}
+    trained = {key: artefacts[key] for key, provenance in provenances.items() if provenance.get("generator") is not None}
     checks: list[Check] = []
     for key, artefact in trained.items():
         # The generator that stands beside it in the same class.

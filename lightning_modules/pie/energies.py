@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_modules.pie.settings import EnergyWeights
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights
@@ -152,7 +151,9 @@ class PieEnergies(nn.Module):
         weighted = [getattr(weights, name) * value for name, value in energies.items()]
         return {**energies, "total": torch.stack(weighted).sum(dim=0)}
 
-    def synthesis(self, image: Float[Tensor, "batch 3 size size"], target: PieTarget) -> dict[str, Float[Tensor, " batch"]]:
+    def synthesis(
+        self, image: Float[Tensor, "batch 3 size size"], target: PieTarget
+    ) -> dict[str, Float[Tensor, " batch"]]:
         """E_syn (7): || I - I(w) ||^2 and || Phi(I) - Phi(I(w)) ||^2, those of weight above 0."""
         energies = {}
         if self.weights.pixels > 0:
@@ -168,7 +169,9 @@ class PieEnergies(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """E_id (8): || w - rignet(w, theta^tau(w)) ||^2."""
         squared = (codes - self.network.edit(codes, own, own)).square().sum(dim=(1, 2))
-        return squared / (codes[0].numel() * self.generator.std_w.square().mean()) if self.weights.normalised else squared
+        return (
+            squared / (codes[0].numel() * self.generator.std_w.square().mean()) if self.weights.normalised else squared
+        )
 
     def edit(self, achieved: Float[Tensor, "batch total"], sample: PieSample) -> Float[Tensor, " batch"]:
         """E_edit (11): l(I_v, [theta_v^taubar, theta^tau(rignet(w, theta_v^tau))])."""
@@ -196,4 +199,4 @@ class PieEnergies(nn.Module):
 
     def _embedding(self, images: Tensor) -> Tensor:
         assert self.embedder is not None
-        return functional.normalize(self.embedder(images), dim=1)
+        return self.embedder(images)

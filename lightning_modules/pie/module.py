@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from datamodules.portrait_batches import EmbeddedBatch, PortraitDataModule, PortraitStep, portrait_key
+from datamodules.portrait_batches import EmbeddedBatch, EmbeddingDataModule, PortraitStep, portrait_key
 from datamodules.portrait_sources import PreparedPortrait
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.frozen import freeze, leave_unsynchronised
-from lightning_modules.pie.energies import PieEnergies, PieTarget
+from lightning_modules.pie.description import describe
+from lightning_modules.pie.energies import PieEnergies, PieSample
+from lightning_modules.pie.optimisation import CodeOptimisation
 from lightning_modules.pie.outcomes import EMBEDDINGS, record_failure, write_summary
 from lightning_modules.pie.settings import PieSettings
-from lightning_modules.pie.states import FOLDER, PortraitState, load_state, optimiser_rows, restore_rows, save_state
+from lightning_modules.pie.states import FOLDER, load_state, save_state
 from lightning_modules.reduction import log_means
 from lightning_modules.run_folder import folder_of
 from models.code_encoder import CodeEncoder
@@ -29,27 +31,10 @@ from models.stylegan2 import load_generator
 from models.stylegan2.digest import generator_digest
 from models.stylerig import Provenance, load_rig_network
 from models.stylerig.face_encoder import FaceEncoder
-from models.weights import locate
 from renderers.errors import InputError
 
-
-@dataclass
-class _Group:
-    """The portraits that are optimised now.
-
-    Attributes:
-        portraits: What they are.
-        target: What was read of them.
-        in_w: Whether they are in the first stage.
-        w: (B, width) the end of the first stage, once it is past.
-        failed: Why a portrait's optimisation was given up, by its place in the group.
-    """
-
-    portraits: tuple[PreparedPortrait, ...]
-    target: PieTarget
-    in_w: bool
-    w: Tensor | None = None
-    failed: dict[int, str] = field(default_factory=dict)
+# Of AdaDelta: what TensorFlow 1, which the paper used, takes where nothing is said. Under torch's the first steps are ten times as long.
+_RHO, _EPSILON = 0.95, 1e-8
 
 
 class PIE(LightningModule):
@@ -99,7 +84,9 @@ class PIE(LightningModule):
         provenance = Provenance.of(self.generator, face_model, scene.camera)
         network = load_rig_network(rig, provenance)
         if settings.weights.uses_rig and not network.is_trained:
-            raise InputError(f"expected a trained rig, the network in {rig} was never trained and edits nothing; train it first")
+            raise InputError(
+                f"expected a trained rig, the network in {rig} was never trained and edits nothing; train it first"
+            )
         weights = settings.weights
         compares = weights.perceptual > 0
         features: PerceptualLoss | None = None
@@ -128,20 +115,19 @@ class PIE(LightningModule):
         # What is optimised, (portraits, layers, width): in W the first layer of each portrait at hand. `setup` knows how many.
         self.codes = nn.Parameter(torch.zeros(1, self.generator.num_layers, self.generator.w_dim))
         self.settings, self.output = settings, output
-        self._described = {
-            **{name: value for name, value in asdict(settings).items() if name != "save_every"},
-            "scene": asdict(scene),
-            "networks": {
-                "generator": generator_digest(self.generator),
-                "rig": _digest_of(rig),
-                "face_encoder": _digest_of(face_encoder),
-                "landmarker": _digest_of(landmarker),
-                "embedder": _digest_of(embedder) if recognises else None,
-                "perceptual": _digest_of(perceptual) if compares else None,
-                "code_encoder": None if code_encoder is None else _digest_of(code_encoder),
+        self._described = describe(
+            settings,
+            scene,
+            {
+                "rig": rig,
+                "face_encoder": face_encoder,
+                "landmarker": landmarker,
+                "embedder": embedder if recognises else None,
+                "perceptual": perceptual if compares else None,
+                "code_encoder": code_encoder,
             },
-        }
-        self._group: _Group | None = None
+        )
+        self._group: CodeOptimisation | None = None
         # Portraits of a fit that were not embedded, known at its end.
         self.failures = 0
 
@@ -181,12 +167,16 @@ class PIE(LightningModule):
         """
         found = load_embeddings(self.folder)
         if found[0].generator_digest != generator_digest(self.generator):
-            raise InputError(f"expected embeddings of this generator in {self.folder}, they are of another one; name that generator")
+            raise InputError(
+                f"expected embeddings of this generator in {self.folder}, they are of another one; name that generator"
+            )
         return found
 
     def setup(self, stage: str) -> None:
-        if not isinstance(getattr(self.trainer, "datamodule", None), PortraitDataModule):
-            raise InputError("expected a datamodules.portrait_batches.PortraitDataModule to embed portraits of, got another; name it")
+        if not isinstance(getattr(self.trainer, "datamodule", None), EmbeddingDataModule):
+            raise InputError(
+                "expected a datamodules.portrait_batches.EmbeddingDataModule to embed portraits of, got another; name it"
+            )
         frozen = [self.generator, self.energies, *([] if self.code_encoder is None else [self.code_encoder])]
         leave_unsynchronised(self, *frozen)
         # Of one size throughout: distributed training does not notice when a parameter's size changes, and adds up its gradients.
@@ -196,22 +186,19 @@ class PIE(LightningModule):
     def training_step(self, step: PortraitStep, batch_idx: int) -> None:
         if not step.portraits:
             return
-        schedule, iteration = self.settings.schedule, step.iteration
-        if self._group is None or self._group.portraits is not step.portraits:
-            self._begin(step)
-        elif iteration == schedule.w_iterations:
-            self._enter_w_plus()
-        group = self._group
-        assert group is not None
+        iteration, group = step.iteration, self._group
+        if group is None or group.portraits is not step.portraits:
+            group = self._group = self._begun(step)
+        group.enter(iteration)
         optimiser = self.optimizers()
         assert not isinstance(optimiser, list)
         sample = self.energies.sample(step.v) if self.settings.weights.samples_edits else None
         # Without synchronisation: ranks embed different portraits.
         with optimiser.toggle_model(sync_grad=False):
-            energies = self.energies(self._w_plus(), group.target, sample)
+            energies = self.energies(group.w_plus, group.target, sample)
             optimiser.zero_grad()
             self.manual_backward(energies["total"].sum())
-        self._guard(energies["total"], iteration)
+        group.give_up(energies["total"], iteration)
         for parameters in optimiser.optimizer.param_groups:
             parameters["lr"] = self._step_size(iteration)
         optimiser.step()
@@ -219,9 +206,12 @@ class PIE(LightningModule):
         self.log("train/energy", energies["total"].detach().mean(), prog_bar=True)
         done = iteration + 1
         if done == self.iterations:
-            self._finish(sample)
+            self._finish(group, sample)
+            self._group = None
         elif done % self.settings.save_every == 0:
-            self._save(done)
+            for row, portrait in enumerate(group.portraits):
+                if row not in group.failed:
+                    save_state(self._state_path(portrait), group.state(row, done, self._digest(portrait)))
 
     def test_step(self, batch: EmbeddedBatch, batch_idx: int) -> None:
         if not batch.embeddings:
@@ -235,9 +225,9 @@ class PIE(LightningModule):
         log_means(self, {f"test/{name}": value for name, value in means.items()}, len(codes))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        # Step sizes are set before every step; those of AdaDelta's running means are torch's, since the paper gives none.
+        # Step sizes are set before every step.
         if self.settings.schedule.optimiser == "adadelta":
-            return torch.optim.Adadelta([self.codes], lr=self._step_size(0))
+            return torch.optim.Adadelta([self.codes], lr=self._step_size(0), rho=_RHO, eps=_EPSILON)
         return torch.optim.Adam([self.codes], lr=self._step_size(0))
 
     def on_fit_end(self) -> None:
@@ -253,89 +243,47 @@ class PIE(LightningModule):
         if self._group is None:
             return None
         with torch.no_grad():
-            return torch.stack([self._group.target.images, self.generator.synthesis(self._w_plus(), noise="const").clamp(-1, 1)])
+            made = self.generator.synthesis(self._group.w_plus, noise="const").clamp(-1, 1)
+        return torch.stack([self._group.target.images, made])
 
-    def _w_plus(self) -> Tensor:
-        """The codes of the portraits at hand as W+ codes, (B, layers, width)."""
-        group = self._group
-        assert group is not None
-        codes = self.codes[: len(group.portraits)]
-        return codes[:, :1].expand(-1, codes.shape[1], -1) if group.in_w else codes
-
-    def _begin(self, step: PortraitStep) -> None:
-        """Start the portraits of a step, or go on where their states stand."""
-        schedule, layers = self.settings.schedule, self.generator.num_layers
-        group = self._group = _Group(step.portraits, self.energies.target(step.images), schedule.in_w(step.iteration))
+    def _begun(self, step: PortraitStep) -> CodeOptimisation:
+        """The portraits of a step at their start, or where their states stand."""
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, torch.optim.Optimizer)
+        target = self.energies.target(step.images)
+        group = CodeOptimisation(step.portraits, target, self.codes, optimiser, self.settings.schedule)
         if step.iteration == 0:
-            start = self.generator.mean_w.expand(len(step.portraits), -1)
-            if self.code_encoder is not None:
-                start = self.code_encoder(step.images)
-            self._set_codes(start[:, None].expand(-1, layers, -1))
-            return
+            mean = self.generator.mean_w.expand(len(step.portraits), -1)
+            group.start(mean if self.code_encoder is None else self.code_encoder(step.images))
+            return group
         states = [load_state(self._state_path(portrait), self._digest(portrait)) for portrait in step.portraits]
         found = [state for state in states if state is not None]
         assert len(found) == len(states), "states are looked at when portraits are shared out"
-        self._set_codes(torch.stack([state.codes for state in found]).to(self.device))
-        if step.iteration == schedule.w_iterations:
-            # The states were written after the last iteration in W.
-            self._enter_w_plus()
-            return
-        if not group.in_w and schedule.w_iterations:
-            group.w = torch.stack([state.w for state in found if state.w is not None]).to(self.device)
-        steps = step.iteration if group.in_w else step.iteration - schedule.w_iterations
-        restore_rows(self._optimiser(), self.codes, [state.optimiser for state in found], steps)
-
-    def _enter_w_plus(self) -> None:
-        """The second stage starts from the first one's end, with an optimiser that knows nothing."""
-        group = self._group
-        assert group is not None
-        group.in_w, group.w = False, self.codes.detach()[: len(group.portraits), 0].clone()
-        self._set_codes(group.w[:, None].expand(-1, self.generator.num_layers, -1))
-
-    @torch.no_grad()
-    def _set_codes(self, codes: Tensor) -> None:
-        self.codes.zero_()
-        self.codes[: len(codes)] = codes
-        self._optimiser().state.clear()
-
-    def _optimiser(self) -> torch.optim.Optimizer:
-        optimiser = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimiser, torch.optim.Optimizer)
-        return optimiser
+        group.go_on(found)
+        return group
 
     def _step_size(self, iteration: int) -> float:
         schedule = self.settings.schedule
         unit = float(self.generator.std_w.square().mean().sqrt()) if schedule.optimiser == "adam" else 1.0
         return schedule.step_size(iteration) * unit
 
-    def _guard(self, total: Tensor, iteration: int) -> None:
-        """Give up portraits whose energy or gradient is not finite: they stay where they are, and the others go on."""
-        assert self._group is not None and self.codes.grad is not None
-        finite = torch.isfinite(total.detach()) & torch.isfinite(self.codes.grad[: len(total)]).flatten(1).all(dim=1)
-        for row in (~finite).nonzero()[:, 0].tolist():
-            self._group.failed.setdefault(row, f"its energy was not finite at iteration {iteration}; lower the step sizes")
-        if self._group.failed:
-            self.codes.grad[list(self._group.failed)] = 0.0
-
-    def _finish(self, sample: Any) -> None:
-        """Write the embeddings of the portraits at hand."""
-        group = self._group
-        assert group is not None
-        with torch.no_grad():
-            energies = self.energies(self._w_plus(), group.target, sample)
-        codes = self._w_plus().detach().cpu()
+    @torch.no_grad()
+    def _finish(self, group: CodeOptimisation, sample: PieSample | None) -> None:
+        """Write the embeddings of portraits, with their energies at the end."""
+        energies = self.energies(group.w_plus, group.target, sample)
+        codes = group.w_plus.detach().cpu()
+        w = codes[:, 0] if group.in_w else None if group.w is None else group.w.cpu()
         for row, portrait in enumerate(group.portraits):
             if row in group.failed or not bool(torch.isfinite(codes[row]).all()):
                 reason = group.failed.get(row, "its code is not finite; lower the step sizes")
                 record_failure(self.folder, portrait, reason)
                 continue
-            w = codes[:, 0] if group.in_w else group.w
             embedding = PortraitEmbedding(
                 name=portrait.name,
                 source=portrait.source,
                 origin=dict(portrait.origin),
                 w_plus=codes[row].clone(),
-                w=None if w is None else w[row].cpu().clone(),
+                w=None if w is None else w[row].clone(),
                 image=portrait.image,
                 landmarks=group.target.landmarks[row].cpu(),
                 parameters=group.target.parameters[row].cpu(),
@@ -346,46 +294,21 @@ class PIE(LightningModule):
             )
             save_embedding(self.folder / f"{portrait.name}{SUFFIX}", embedding)
             self._state_path(portrait).unlink(missing_ok=True)
-        self._group = None
-
-    def _save(self, done: int) -> None:
-        """Write where the portraits at hand stand."""
-        group = self._group
-        assert group is not None
-        for row, portrait in enumerate(group.portraits):
-            if row in group.failed:
-                continue
-            state = PortraitState(
-                done,
-                self._digest(portrait),
-                self.codes.detach()[row].cpu().clone(),
-                None if group.w is None else group.w[row].cpu().clone(),
-                optimiser_rows(self._optimiser(), self.codes, row),
-            )
-            save_state(self._state_path(portrait), state)
 
     def _settings_of_run(self) -> dict[str, Any]:
         """What an embedding depends on, as plain JSON values."""
-        recipe = asdict(self._data().recipe)
-        return json.loads(json.dumps({**self._described, "codes": recipe}))
+        return {**self._described, "codes": asdict(self._data().recipe)}
 
     def _digest(self, portrait: PreparedPortrait) -> str:
-        text = json.dumps([self._settings_of_run(), portrait_key(portrait.image)], sort_keys=True)
+        text = json.dumps(
+            [self._settings_of_run(), generator_digest(self.generator), portrait_key(portrait.image)], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _state_path(self, portrait: PreparedPortrait) -> Path:
         return self.folder / FOLDER / f"{portrait.name}{SUFFIX}"
 
-    def _data(self) -> PortraitDataModule:
+    def _data(self) -> EmbeddingDataModule:
         data = getattr(self.trainer, "datamodule", None)
-        assert isinstance(data, PortraitDataModule)
+        assert isinstance(data, EmbeddingDataModule)
         return data
-
-
-def _digest_of(source: str) -> str:
-    """What tells a network's file from others: its content; of folders and names of downloads, the name."""
-    try:
-        path = locate(source)
-    except InputError:
-        return source
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else path.name

@@ -51,14 +51,16 @@ def write_summary(
     entries: list[dict[str, object]] = []
     shown: list[PortraitEmbedding] = []
     for portrait in portraits:
-        entry = {"name": portrait.name, "source": portrait.source, "origin": portrait.origin}
+        entry: dict[str, object] = {"name": portrait.name, "source": portrait.source, "origin": portrait.origin}
         try:
             embedding = load_embedding(folder / f"{portrait.name}{SUFFIX}")
             shown.append(embedding)
             entries.append({**entry, "status": "embedded", "energies": embedding.energies})
         except InputError:
             entries.append({**entry, "status": "failed", "reason": _reason(folder, portrait.name)})
-    entries += [{"name": each.name, "origin": each.origin, "status": "refused", "reason": each.reason} for each in refused]
+    entries += [
+        {"name": each.name, "origin": each.origin, "status": "refused", "reason": each.reason} for each in refused
+    ]
     with whole_file(folder / SUMMARY) as file:
         file.write((json.dumps(entries, indent=1) + "\n").encode())
     if shown:

@@ -28,7 +28,9 @@ class EmbeddingPictures(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, PIE):
-            raise InputError(f"expected PIE to show pictures of, got {type(pl_module).__name__}; remove the callback EmbeddingPictures")
+            raise InputError(
+                f"expected PIE to show pictures of, got {type(pl_module).__name__}; remove the callback EmbeddingPictures"
+            )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PortraitStep, batch_idx: int

@@ -28,15 +28,15 @@ class EnergyWeights:
             published sums, over colours in 0..255.
     """
 
-    pixels: float = 10.0
+    pixels: float = 50.0
     perceptual: float = 1.0
     identity: float = 1.0
-    edit: float = 0.1
+    edit: float = 0.5
     invariance: float = 0.1
     photometric: float = 1.0
     landmark: float = 17.5
-    recognition: float = 1.0
-    edited_recognition: float = 1.0
+    recognition: float = 0.1
+    edited_recognition: float = 0.2
     normalised: bool = True
 
     def __post_init__(self) -> None:
@@ -86,7 +86,9 @@ class Schedule:
         if min(self.w_iterations, self.w_plus_iterations) < 0 or self.iterations < 1 or self.decay_iterations < 1:
             raise InputError(f"expected iterations of 0 or more, at least one in all, got {self}; correct the schedule")
         if min(self.w_step, self.w_plus_step) <= 0 or not 0 < self.decay <= 1:
-            raise InputError(f"expected step sizes above 0 and a decay above 0, at most 1, got {self}; correct the schedule")
+            raise InputError(
+                f"expected step sizes above 0 and a decay above 0, at most 1, got {self}; correct the schedule"
+            )
 
     @property
     def iterations(self) -> int:
@@ -99,7 +101,9 @@ class Schedule:
 
     def step_size(self, iteration: int) -> float:
         """The step size of an iteration, counted from 0."""
-        first, within = (self.w_step, iteration) if self.in_w(iteration) else (self.w_plus_step, iteration - self.w_iterations)
+        first, within = (
+            (self.w_step, iteration) if self.in_w(iteration) else (self.w_plus_step, iteration - self.w_iterations)
+        )
         return first * self.decay ** (within / self.decay_iterations)
 
 

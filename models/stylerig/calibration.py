@@ -148,7 +148,9 @@ def load_calibration(path: Path) -> RigCalibration:
         controls = tuple(_control(each) for each in _list(value["controls"]))
         return RigCalibration(_text(value["weights"]), _count(value["codes"]), _count(value["samples"]), controls)
     except OSError as error:
-        raise InputError(f"expected a calibration at {path}, could not read it ({error.strerror}); correct the path") from error
+        raise InputError(
+            f"expected a calibration at {path}, could not read it ({error.strerror}); correct the path"
+        ) from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"expected a calibration ({FORMAT}) in {path}, got something else ({type(error).__name__}: {error}); "

@@ -47,11 +47,15 @@ class ControlCurve:
                 f"expected a curve of at least 3 values asked and as many read, got {[len(line) for line in lines]}; ask more values"
             )
         if not all(math.isfinite(value) for line in lines for value in line):
-            raise InputError(f"expected finite values of a curve by the {self.reader}, got some that are not; measure it again")
+            raise InputError(
+                f"expected finite values of a curve by the {self.reader}, got some that are not; measure it again"
+            )
         if not all(first < second for first, second in zip(self.asked, self.asked[1:], strict=False)):
             raise InputError(f"expected increasing values asked, got {list(self.asked)}; sort them and ask each once")
         if not all(low <= mid <= high for low, mid, high in zip(self.lower, self.median, self.upper, strict=True)):
-            raise InputError(f"expected medians between their quantiles of a curve by the {self.reader}, got others; measure it again")
+            raise InputError(
+                f"expected medians between their quantiles of a curve by the {self.reader}, got others; measure it again"
+            )
         if self.reader not in READERS:
             raise InputError(f"expected a reader among {', '.join(READERS)}, got {self.reader!r}; rename it")
 
@@ -96,12 +100,18 @@ class ControlCalibration:
 
     def __post_init__(self) -> None:
         if not self.control or not self.control.isprintable() or not self.unit.isprintable():
-            raise InputError(f"expected the name of a control and its unit, got {self.control!r} and {self.unit!r}; name both")
+            raise InputError(
+                f"expected the name of a control and its unit, got {self.control!r} and {self.unit!r}; name both"
+            )
         if not self.curves or len({curve.reader for curve in self.curves}) < len(self.curves):
-            raise InputError(f"expected curves of {self.control} by different readers, got {len(self.curves)}; measure each once")
+            raise InputError(
+                f"expected curves of {self.control} by different readers, got {len(self.curves)}; measure each once"
+            )
         ends = (self.teacher_low, self.teacher_median, self.teacher_high)
         if not all(math.isfinite(end) for end in ends) or list(ends) != sorted(ends):
-            raise InputError(f"expected low, median and high of the teacher's {self.control}, got {list(ends)}; measure it again")
+            raise InputError(
+                f"expected low, median and high of the teacher's {self.control}, got {list(ends)}; measure it again"
+            )
 
     @property
     def curve(self) -> ControlCurve:
@@ -170,10 +180,13 @@ class ControlCalibration:
         ]
         near = [abs(read - value) <= self._tolerance for value, read in zip(asked, median, strict=True)]
         follows = [
-            slope > 0 and (slope >= SATURATED * self.gain or (near[step] and near[step + 1])) for step, slope in enumerate(slopes)
+            slope > 0 and (slope >= SATURATED * self.gain or (near[step] and near[step + 1]))
+            for step, slope in enumerate(slopes)
         ]
         inside = [
-            step for step in range(len(slopes)) if asked[step] < self.teacher_high and asked[step + 1] > self.teacher_low
+            step
+            for step in range(len(slopes))
+            if asked[step] < self.teacher_high and asked[step + 1] > self.teacher_low
         ]
         first = last = max(inside or range(len(slopes)), key=slopes.__getitem__)
         # The gain looks at three values at least, of which some may lie outside a narrow teacher's range within which nothing rises.
@@ -223,7 +236,10 @@ class ControlCalibration:
             return None
         worst = asked[max(range(len(asked)), key=(beyond if over else missed).__getitem__)]
         of = "" if len(asked) == 1 else f" for {sum(flagged)} of {len(asked)} codes"
-        start, expected = f"{self.control}: asked {self.said(worst)}{of}", f"expect about {self.said(self.curve.at(worst))}"
+        start, expected = (
+            f"{self.control}: asked {self.said(worst)}{of}",
+            f"expect about {self.said(self.curve.at(worst))}",
+        )
         if not self.responds:
             return f"{start}, but this rig hardly moves it ({self.gain:.2f} per 1 asked); {expected}"
         if not over:

@@ -19,6 +19,8 @@ from models.stylerig.storage import load_trained, save_trained
 from renderers.errors import InputError
 
 KIND = "face-encoder"
+# Pictures that are made together where codes are read without gradients.
+_PICTURES_AT_ONCE = 16
 # The readout starts this small, so that training starts near the mean face.
 _OUTPUT_DEVIATION = 1e-3
 
@@ -60,7 +62,7 @@ class FaceEncoder(nn.Module):
         # Kept with the weights: they mean nothing under other scales.
         self.register_buffer("output_scale", parameter_scales(sizes))
 
-    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch total"]:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch total"]:
         """Packed face parameters, float32, of aligned portraits in [-1, 1] of any size.
 
         Raises:
@@ -69,7 +71,7 @@ class FaceEncoder(nn.Module):
         features = self.trunk(resize_square(images, self.working_size)).float().mean(dim=(-2, -1))
         return self.readout(features).float() * self.output_scale
 
-    def parameters_of(self, images: Float[Tensor, "batch 3 size size"]) -> FaceParameters:
+    def parameters_of(self, images: Float[Tensor, "batch 3 height width"]) -> FaceParameters:
         """As `forward`, unpacked."""
         return FaceParameters.unpack(self(images), self.sizes)
 
@@ -80,7 +82,9 @@ class FaceEncoder(nn.Module):
             InputError: for the provenance of one generator: an encoder reads anyone's pictures.
         """
         if provenance.generator is not None:
-            raise InputError("expected the provenance of a face model and a camera alone, got that of a generator; leave it out")
+            raise InputError(
+                "expected the provenance of a face model and a camera alone, got that of a generator; leave it out"
+            )
         config = {
             "sizes": asdict(self.sizes),
             "widths": list(self.widths),
@@ -129,6 +133,12 @@ class PictureReconstruction(nn.Module):
             raise InputError(
                 f"expected codes of shape (batch, {self.num_layers}, {self.w_dim}), got {tuple(codes.shape)}; use codes of this generator"
             )
+        if torch.is_grad_enabled():
+            return self._read(codes)
+        # Without gradients nothing need be kept: pictures of thousands of codes at once would fill any memory.
+        return torch.cat([self._read(part) for part in codes.split(_PICTURES_AT_ONCE)])
+
+    def _read(self, codes: Float[Tensor, "batch layers width"]) -> Float[Tensor, "batch total"]:
         # Clamped as every picture that is shown or measured: the encoder has seen no other.
         return self.encoder(self.generator.synthesis(codes, noise="const").clamp(-1, 1))
 

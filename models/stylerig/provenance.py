@@ -78,9 +78,7 @@ class Provenance:
                 f"expected the face model that {what} was trained for, got one of other shape or bases; "
                 "name that face model or train anew for this one"
             )
-        mine, others = (
-            (each.focal_length, each.camera_distance, *each.principal_point) for each in (self, present)
-        )
+        mine, others = ((each.focal_length, each.camera_distance, *each.principal_point) for each in (self, present))
         if mine != others:
             raise InputError(
                 f"expected the camera that {what} was trained for, (focal length, distance, principal point) = {mine}, got {others}; "

@@ -15,7 +15,12 @@ _PROVENANCE = "provenance"
 
 
 def save_trained(
-    path: str | Path, network: nn.Module, kind: str, config: Mapping[str, Any], provenance: Provenance, half: bool = False
+    path: str | Path,
+    network: nn.Module,
+    kind: str,
+    config: Mapping[str, Any],
+    provenance: Provenance,
+    half: bool = False,
 ) -> Path:
     """Write a network's weights.
 
