@@ -145,7 +145,8 @@ def test_training_lowers_the_loss_and_writes_weights(
     present = Provenance.of(module.generator, scene.load_face_model(), scene.camera)
     loaded = FaceReconstruction.load(tmp_path / "face_reconstruction.safetensors", present)
     codes = torch.randn(2, LAYERS, WIDTH)
-    torch.testing.assert_close(loaded(codes), module(codes))
+    # Matrices are written as float16.
+    torch.testing.assert_close(loaded(codes), module(codes), rtol=1e-2, atol=1e-3)
     assert all(key.startswith("network.") for key in module.state_dict())
 
 

@@ -168,7 +168,8 @@ def test_weights_round_trip(tmp_path: Path) -> None:
     path = network.save(tmp_path / "rignet.safetensors", provenance(), SOURCES)
     loaded = RigNet.load(path, provenance(face_model=(1.001, 2.0)))
     assert loaded.components == ("rotation", "expression") and not loaded.training
-    assert torch.equal(loaded(codes, parameters), network(codes, parameters))
+    # Matrices are written as float16.
+    torch.testing.assert_close(loaded(codes, parameters), network(codes, parameters), rtol=2e-3, atol=1e-2)
 
 
 def test_weights_say_where_their_networks_are(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class FaceEncoder(nn.Module):
         return FaceParameters.unpack(self(images), self.sizes)
 
     def save(self, path: str | Path, provenance: Provenance) -> Path:
-        """Write the weights, matrices as float16, with the face model and camera that they were trained for.
+        """Write the weights with the face model and camera that they were trained for.
 
         Raises:
             InputError: for the provenance of one generator: an encoder reads anyone's pictures.
@@ -92,7 +92,7 @@ class FaceEncoder(nn.Module):
             "num_features": self.num_features,
             "working_size": self.working_size,
         }
-        return save_trained(path, self, KIND, config, provenance, half=True)
+        return save_trained(path, self, KIND, config, provenance)
 
     @classmethod
     def load(cls, path: str | Path, present: Provenance) -> "FaceEncoder":

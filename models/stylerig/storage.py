@@ -20,9 +20,8 @@ def save_trained(
     kind: str,
     config: Mapping[str, Any],
     provenance: Provenance,
-    half: bool = False,
 ) -> Path:
-    """Write a network's weights.
+    """Write a network's weights, matrices as float16, which halves the file, all else as it is.
 
     Args:
         path: Where to write.
@@ -30,12 +29,10 @@ def save_trained(
         kind: Kind of network, asked for again by `load_trained`.
         config: Plain JSON values that `load_trained` builds it from.
         provenance: What it was trained for.
-        half: Write convolution and matrix weights as float16, which halves the file, all else as it is.
     """
-    state = network.state_dict()
-    if half:
-        state = half_matrices(state)
-    return save_weights(path, state, kind, {**config, _PROVENANCE: provenance.to_config()})
+    return save_weights(
+        path, half_matrices(network.state_dict()), kind, {**config, _PROVENANCE: provenance.to_config()}
+    )
 
 
 def load_trained(
