@@ -134,7 +134,10 @@ class TrainerCLI(LightningCLI):
         first = next(iter(options.get("config") or []), None)
         default_name = Path(str(first)).stem if first else options["model"]["class_path"].rpartition(".")[2]
         run = RunFolder(**options["run"].as_dict())
-        run, options["ckpt_path"] = settle_run(run, str(self.subcommand), default_name, options.get("ckpt_path"))
+        embeds = options["model"]["class_path"] == f"{PIE.__module__}.{PIE.__qualname__}"
+        run, options["ckpt_path"] = settle_run(
+            run, str(self.subcommand), default_name, options.get("ckpt_path"), keeps_states=embeds
+        )
         for key in ("root", "name", "id"):
             options["run"][key] = getattr(run, key)
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -23,6 +24,10 @@ from renderers.errors import InputError
 _LONGEST = 1 << 20
 # Portraits draw from streams of their own: 2^27 of them, so that all indices stay below 2^47.
 _KEYS = 1 << 27
+
+
+class NameTaken(InputError):
+    """A portrait that cannot be embedded, as its file holds something else, which is left alone; the others can."""
 
 
 class PortraitStep(NamedTuple):
@@ -59,7 +64,9 @@ class PortraitOptimisation(Protocol):
     @property
     def folder(self) -> Path: ...
 
-    def iterations_done(self, portrait: PreparedPortrait) -> int: ...
+    def iterations_done(self, portrait: PreparedPortrait) -> int:
+        """Raises NameTaken for a portrait whose file holds something else."""
+        ...
 
     def embeddings(self) -> list[PortraitEmbedding]: ...
 
@@ -70,6 +77,11 @@ class PortraitGroup:
 
     portraits: tuple[PreparedPortrait, ...]
     start: int
+
+    @cached_property
+    def keys(self) -> tuple[int, ...]:
+        """`portrait_key` of each: looked at in every iteration, and slow for large portraits."""
+        return tuple(portrait_key(portrait.image) for portrait in self.portraits)
 
 
 class _Steps(IterableDataset[int]):
@@ -149,8 +161,14 @@ class EmbeddingDataModule(LightningDataModule):
             return
         # Other ranks than the first find what that one has rendered.
         portraits, refused = self._ready or self._prepared()
+        done: dict[str, int] = {}
+        for portrait in portraits:
+            try:
+                done[portrait.name] = self._module.iterations_done(portrait)
+            except NameTaken as error:
+                refused = [*refused, RefusedPortrait(portrait.name, portrait.origin, str(error))]
+        portraits = [portrait for portrait in portraits if portrait.name in done]
         self.everything, self.refused = tuple(portraits), tuple(refused)
-        done = {portrait.name: self._module.iterations_done(portrait) for portrait in portraits}
         assert self.trainer is not None
         ranks, rank = self.trainer.world_size, self.trainer.global_rank
         unfinished = [
@@ -185,7 +203,7 @@ class EmbeddingDataModule(LightningDataModule):
                 (), 0, torch.zeros(0, 3, size, size), torch.zeros(0, generator.num_layers, generator.w_dim)
             )
         group, iteration = self._steps[batch]
-        keys = torch.tensor([portrait_key(portrait.image) for portrait in group.portraits], device=device)
+        keys = torch.tensor(group.keys, device=device)
         images = torch.stack([portrait.image for portrait in group.portraits]).to(device).float() / 127.5 - 1
         v = self.recipe.pairs(generator, "train", keys * _LONGEST + iteration).v
         return PortraitStep(group.portraits, iteration, images, v)

@@ -46,7 +46,7 @@ class CodeEdit:
         reference: Face parameters of one reference for all codes, or of one for each; None without a transfer.
         transferred: Components taken from it.
         feedback: Rounds of PIE's feedback.
-        moves: Along linear directions; what the rig is asked for counts from where they lead.
+        moves: Along linear directions of different names; what the rig is asked for counts from where they lead.
     """
 
     sliders: tuple[Slider, ...] = ()
@@ -58,6 +58,9 @@ class CodeEdit:
     def __post_init__(self) -> None:
         if (self.reference is None) != (not self.transferred):
             raise InputError("expected a reference and what to transfer from it, got one without the other; give both")
+        names = [move.direction.name for move in self.moves]
+        if len(set(names)) < len(names):
+            raise InputError(f"expected each direction once, by name, got {', '.join(names)}; keep one of those of one name")
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from scipy import ndimage
 
@@ -21,10 +21,10 @@ from renderers.errors import InputError
 
 PasteMode = Literal["difference", "picture"]
 
-# All our choice. A change of more than this share of the range of a colour is seen; gaps within what changed of less than this share of
-# the crop's side are filled, and its border fades over the last share.
+# All our choice. A change of more than this share of the range of a colour is seen; gaps narrower than this share of the crop's side
+# within what changed are filled, lest a turned head keep the middle of the photo's face; its border fades over the last share.
 _SEEN = 0.06
-_GAP = 1 / 16
+_GAP = 1 / 2
 _FADE = 1 / 32
 
 
@@ -108,14 +108,15 @@ def changed_region(
     """Where two pictures differ visibly, with what they enclose: 1 there, fading to 0 outside, float32."""
     size = len(before)
     change = np.abs(after.astype(np.float32) - before.astype(np.float32)).max(axis=2) / 255
-    gap, fade = max(1, round(size * _GAP)), size * _FADE
+    gap, fade = max(1, round(size * _GAP / 2)), size * _FADE
     # Padded, since the border of the picture would erode what touches it.
     seen = np.pad(ndimage.gaussian_filter(change, fade / 2) > _SEEN, gap)
-    closed = ndimage.binary_closing(seen, _disc(gap))[gap:-gap, gap:-gap]
-    region = ndimage.binary_fill_holes(closed)
+    # Closed by a disc. By distances, since a disc of hundreds of pixels laid at each pixel would take hours.
+    widened = _distance_to(seen) <= gap
+    closed = _distance_to(~widened) > gap
+    region = ndimage.binary_fill_holes(closed[gap:-gap, gap:-gap])
     # Widened by what fades, so that the change itself is shown whole.
-    distance = ndimage.distance_transform_edt(~region) if region.any() else np.full(region.shape, np.inf)
-    return (1 - distance / (2 * fade)).clip(0, 1).astype(np.float32)
+    return (1 - _distance_to(region) / (2 * fade)).clip(0, 1).astype(np.float32)
 
 
 def _place(name: str, origin: Mapping[str, Any], photos: Path) -> PhotoPlace:
@@ -148,6 +149,6 @@ def _whole(photo: Image.Image, size: int, path: Path) -> FaceTransform:
     return FaceTransform(path.name, size, quad, (0.0, 0.0, 0.0, 0.0), photo.size, 1.0, [[0.0, 0.0]] * 5, None)
 
 
-def _disc(radius: int) -> np.ndarray:
-    across = np.arange(-radius, radius + 1)
-    return across[:, None] ** 2 + across[None] ** 2 <= radius**2
+def _distance_to(region: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
+    """Of each pixel to the nearest of a region, in pixels; infinite where that is empty."""
+    return ndimage.distance_transform_edt(~region) if region.any() else np.full(region.shape, np.inf)

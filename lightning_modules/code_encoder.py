@@ -71,7 +71,8 @@ class CodeEncoderModule(LightningModule):
             )
             self.network.set_statistics(self.generator)
         else:
-            self.network = CodeEncoder.load(weights, self.generator).requires_grad_(True)
+            # Lightning leaves the mode as it is: batch statistics would stay those of the file.
+            self.network = CodeEncoder.load(weights, self.generator).requires_grad_(True).train()
         self.settings, self.output = settings, output
         self._trained = weights is not None
 
@@ -110,11 +111,15 @@ class CodeEncoderModule(LightningModule):
             path = Path(self.output) if self.output else folder_of(self.trainer) / WEIGHTS_NAME
             rank_zero_info(f"code encoder written to {self.network.save(path, self.generator)}")
 
-    def _samples(self, batch: LatentPairs) -> tuple[Float[Tensor, "samples width"], Float[Tensor, "samples 3 size size"]]:
+    def _samples(
+        self, batch: LatentPairs
+    ) -> tuple[Float[Tensor, "samples width"], Float[Tensor, "samples 3 size size"]]:
         """Codes of W and their pictures."""
         codes, images = codes_and_images(batch)
         if not torch.equal(codes, codes[:, :1].expand_as(codes)):
-            raise InputError("expected samples of one latent each, whose codes are those of W, got mixed ones; set data.max_latents to 1")
+            raise InputError(
+                "expected samples of one latent each, whose codes are those of W, got mixed ones; set data.max_latents to 1"
+            )
         return codes[:, 0], images
 
     def _error(self, read: Tensor, codes: Tensor) -> Float[Tensor, ""]:

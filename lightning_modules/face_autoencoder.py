@@ -101,7 +101,7 @@ class FaceAutoencoder(LightningModule):
                 sizes, settings.widths, settings.blocks, settings.num_features, settings.working_size
             )
         else:
-            self.network = FaceEncoder.load(weights, self.provenance).requires_grad_(True)
+            self.network = FaceEncoder.load(weights, self.provenance).requires_grad_(True).train()
         self.settings, self.output = settings, output
         self._trained = weights is not None
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []

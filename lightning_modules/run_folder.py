@@ -70,7 +70,9 @@ def run_of_checkpoint(checkpoint: str | Path) -> RunFolder | None:
     return RunFolder(root=os.path.relpath(run.parent.parent), name=run.parent.name, id=run.name)
 
 
-def settle_run(run: RunFolder, verb: str, default_name: str, checkpoint: str | None) -> tuple[RunFolder, str | None]:
+def settle_run(
+    run: RunFolder, verb: str, default_name: str, checkpoint: str | None, keeps_states: bool = False
+) -> tuple[RunFolder, str | None]:
     """Settle name and id of a run and the file it starts from. Writes nothing.
 
     Args:
@@ -78,6 +80,8 @@ def settle_run(run: RunFolder, verb: str, default_name: str, checkpoint: str | N
         verb: ``fit``, ``validate``, ``test`` or ``predict``.
         default_name: Name of a run that was given none.
         checkpoint: A file, ``"last"`` for the newest checkpoint of the run `run.id`, or None.
+        keeps_states: Whether what is run keeps states of its own to go on from, and writes over nothing: ``"last"`` then continues
+            a run that has no checkpoint.
 
     Returns:
         The settled run and the checkpoint file, None to start afresh.
@@ -87,6 +91,7 @@ def settle_run(run: RunFolder, verb: str, default_name: str, checkpoint: str | N
             earlier run, or several processes could not agree on an id.
     """
     owner = None
+    continues = checkpoint == "last" and keeps_states
     if checkpoint is not None and checkpoint != "last":
         _check_file(checkpoint)
         owner = run_of_checkpoint(checkpoint)
@@ -109,7 +114,8 @@ def settle_run(run: RunFolder, verb: str, default_name: str, checkpoint: str | N
             raise InputError(
                 f"--ckpt_path last: expected {run.last_checkpoint}, found none; correct --run.name or --run.id"
             )
-    if verb == "fit" and checkpoint is None and _is_first_rank() and (run.path / CONFIG_FILE).exists():
+    afresh = verb == "fit" and checkpoint is None and not continues
+    if afresh and _is_first_rank() and (run.path / CONFIG_FILE).exists():
         raise InputError(
             f"expected a new run, got {run.path}, which exists; "
             "continue it with --ckpt_path last or choose another --run.id"

@@ -24,7 +24,9 @@ from tests.tiny_stylerig import quiet_trainer, use_toy_face, write_networks
 
 TINY = CodeEncoderSettings(widths=(8, 16), blocks=(1, 1), num_features=16, working_size=16, learning_rate=1e-2)
 
-NO_TERM = dict.fromkeys(("pixels", "perceptual", "identity", "edit", "invariance", "recognition", "edited_recognition"), 0.0)
+NO_TERM = dict.fromkeys(
+    ("pixels", "perceptual", "identity", "edit", "invariance", "recognition", "edited_recognition"), 0.0
+)
 
 
 def encoder(generator: Generator | None = None) -> CodeEncoder:
@@ -35,7 +37,8 @@ def encoder(generator: Generator | None = None) -> CodeEncoder:
 
 
 def data(**settings: int) -> LatentPairDataModule:
-    return LatentPairDataModule(**{"batch_size": 8, "train_pairs": 800, "validation_pairs": 16, "max_latents": 1, **settings})  # type: ignore[arg-type]
+    sizes = {"batch_size": 8, "train_pairs": 800, "validation_pairs": 16, "max_latents": 1, **settings}
+    return LatentPairDataModule(**sizes)  # type: ignore[arg-type]
 
 
 def test_untrained_network_gives_about_the_mean_code_for_pictures_of_any_size() -> None:
@@ -64,7 +67,9 @@ def test_codes_are_learnt_and_the_weights_written(tmp_path: Path) -> None:
     """After a few steps it knows more of a picture's code than the mean, in codes and in pictures; its file reads the same."""
     files = write_networks(tmp_path)
     module = CodeEncoderModule(files["generator"], TINY)
-    trainer = quiet_trainer(tmp_path, max_steps=60, limit_val_batches=2, check_val_every_n_epoch=None, val_check_interval=60)
+    trainer = quiet_trainer(
+        tmp_path, max_steps=60, limit_val_batches=2, check_val_every_n_epoch=None, val_check_interval=60
+    )
     trainer.fit(module, datamodule=data())
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     assert metrics["validate/code_error"] < 0.8 * metrics["validate/code_error_of_mean"]
@@ -93,6 +98,15 @@ def test_an_untrained_encoder_is_not_tested(tmp_path: Path) -> None:
         quiet_trainer(tmp_path).test(module, datamodule=data(test_pairs=8), verbose=False)
 
 
+def test_training_that_starts_from_a_file_adapts_its_batch_statistics(tmp_path: Path) -> None:
+    generator = write_networks(tmp_path)["generator"]
+    weights = str(encoder(load_generator(generator)).save(tmp_path / "start.safetensors", load_generator(generator)))
+    module = CodeEncoderModule(generator, TINY, weights=weights)
+    before = module.network.state_dict()["trunk.2.running_mean"].clone()
+    quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(module, datamodule=data())
+    assert not torch.equal(module.network.state_dict()["trunk.2.running_mean"], before)
+
+
 def test_mixed_codes_are_refused(tmp_path: Path) -> None:
     """A picture of several latents has no code of W."""
     module = CodeEncoderModule(write_networks(tmp_path)["generator"], TINY)
@@ -116,7 +130,9 @@ def test_files_of_another_generator_or_kind_are_refused(tmp_path: Path) -> None:
         other.const.add_(1.0)
     with pytest.raises(InputError, match="name that generator or train anew"):
         CodeEncoder.load(path, other)
-    judge = save_observer(tmp_path / "j.safetensors", Judge(3, 2, 2, widths=(4, 8), blocks=(1, 1), num_features=8, working_size=16))
+    judge = save_observer(
+        tmp_path / "j.safetensors", Judge(3, 2, 2, widths=(4, 8), blocks=(1, 1), num_features=8, working_size=16)
+    )
     with pytest.raises(InputError, match="kind code-encoder"):
         CodeEncoder.load(judge, generator)
 
@@ -141,7 +157,8 @@ def test_pie_starts_from_the_code_that_is_read(tmp_path: Path, monkeypatch: pyte
     # Steps that go nowhere: what is written is where it started.
     still = Schedule(1, 1, "adam", 1e-12, 1e-12, **overlay["settings"]["schedule"])
     settings = PieSettings(EnergyWeights(**{**NO_TERM, "pixels": 1.0}), still)  # type: ignore[arg-type]
-    module = PIE(**networks, perceptual="observers", settings=settings, output=str(tmp_path / "codes"), code_encoder=path)  # type: ignore[arg-type]
+    named = {**networks, "perceptual": "observers", "output": str(tmp_path / "codes"), "code_encoder": path}
+    module = PIE(**named, settings=settings)  # type: ignore[arg-type]
     embed(tmp_path, module, samples=2)
     for embedding in load_embeddings(tmp_path / "codes"):
         read = CodeEncoder.load(path, generator)(embedding.pixels[None])[0]

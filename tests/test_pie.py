@@ -202,6 +202,18 @@ def test_a_test_averages_the_energies_of_the_embeddings(
     assert metrics["test/total"] > 0
 
 
+def test_another_batch_size_goes_on_where_portraits_stand(
+    networks: dict[str, str], tmp_path: Path, embedded: Path
+) -> None:
+    with pytest.raises(Stop):
+        embed(tmp_path, pie(networks, tmp_path / "codes"), batch_size=2, callbacks=[Killer(9)])
+    # Two are finished, the third is after its second iteration.
+    assert len(load_embeddings(tmp_path / "codes")) == 2
+    trainer = embed(tmp_path, pie(networks, tmp_path / "codes"), batch_size=5)
+    assert trainer.global_step == 5
+    assert_alike(codes(tmp_path / "codes"), codes(embedded))
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_ranks_share_out_portraits_without_loss_or_repetition(ranks: int, batch_size: int) -> None:

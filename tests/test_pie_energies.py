@@ -236,6 +236,21 @@ def test_portraits_of_a_batch_do_not_touch_each_other() -> None:
             torch.testing.assert_close(value, together[name][one], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
+def test_a_code_that_is_lost_stops_no_other(value: float) -> None:
+    """Its own energy is not finite; the renderer, which refuses such parameters, draws the other portrait's all the same."""
+    made, w = energies(), codes()
+    target, sample = made.target(pictures()), made.sample(codes(seed=1))
+    whole = made(w, target, sample)["total"]
+    lost = w.clone()
+    lost[1] = value
+    lost.requires_grad_()
+    total = made(lost, target, sample)["total"]
+    total.sum().backward()
+    torch.testing.assert_close(total[0], whole[0])
+    assert lost.grad is not None and bool(torch.isfinite(lost.grad[0]).all()) and not bool(torch.isfinite(total[1]))
+
+
 def test_normalised_terms_mean_the_same_at_any_resolution() -> None:
     """The same face, difference and codes at another size: no term of the fit or of the rendering grows with the pixels."""
     values = []

@@ -26,6 +26,8 @@ from evaluation.pie.pose_edits import TABLE as TABLE_2
 from evaluation.pie.published import ALL_TERMS, IMAGE2STYLEGAN, SYNTHESIS
 from evaluation.pie.reenactment import TABLE as TABLE_3
 from evaluation.pie.reenactment_grid import reenactment_grid
+from evaluation.pie.relighting import scale_invariant_distance
+from evaluation.pie.relighting_grid import relighting_grid
 from evaluation.pie.sequential import sequential_edits, steps
 from evaluation.pie.shown_edits import SIZE, in_common, shown_places
 from lightning_modules.pie.module import PIE
@@ -52,7 +54,9 @@ CONFIG = ROOT / "configs/demo/pie_figures.yaml"
 KINDS: tuple[Source, ...] = ("photo", "photo", "portrait", "sample")
 
 
-def embeddings(generator: Any, total: int, sources: tuple[Source, ...] = KINDS, noise: float = 0.0) -> tuple[PortraitEmbedding, ...]:
+def embeddings(
+    generator: Any, total: int, sources: tuple[Source, ...] = KINDS, noise: float = 0.0
+) -> tuple[PortraitEmbedding, ...]:
     """Pictures of the generator's codes, and these codes, or others near them, as their embeddings."""
     rng = torch.Generator().manual_seed(4)
     codes = generator.mean_w + torch.randn(len(sources), LAYERS, WIDTH, generator=rng) * generator.std_w
@@ -61,7 +65,18 @@ def embeddings(generator: Any, total: int, sources: tuple[Source, ...] = KINDS, 
     digest = generator_digest(generator)
     return tuple(
         PortraitEmbedding(
-            f"face_{i}", source, {}, codes[i], None, images[i], torch.zeros(68, 2), torch.zeros(total), None, {"total": 0.0}, {}, digest
+            f"face_{i}",
+            source,
+            {},
+            codes[i],
+            None,
+            images[i],
+            torch.zeros(68, 2),
+            torch.zeros(total),
+            None,
+            {"total": 0.0},
+            {},
+            digest,
         )
         for i, source in enumerate(sources)
     )
@@ -74,7 +89,9 @@ def world(*components: str, judge: bool = True) -> EmbeddedPortraits:
     encoder = FaceEncoder(model.sizes, (4, 8), (1, 1), 8, 16)
     nn.init.normal_(encoder.readout.weight, std=0.1)
     rig = Rig(LinearFaces(model), [exact_steering(component) for component in components]).eval()
-    opened = OpenedRig(generator, model, camera, rig, Provenance.of(generator, model, camera), RigSources("g", "f", "m"))
+    opened = OpenedRig(
+        generator, model, camera, rig, Provenance.of(generator, model, camera), RigSources("g", "f", "m")
+    )
     return EmbeddedPortraits(
         label=ALL_TERMS,
         embeddings=embeddings(generator, model.sizes.total),
@@ -130,13 +147,18 @@ def test_pose_grid_shows_each_setting_and_measures_all_portraits() -> None:
     where = {"setting": IMAGE2STYLEGAN, "source": "photo", "edit": "yaw +35°"}
     assert cell(figure, "error_by_mofa", **where) == pytest.approx(float(error[:2].mean()), rel=1e-4)
     difference = settings[1].identities(images) - settings[1].identities(settings[1].portraits)
-    assert cell(figure, "recognition", **where) == pytest.approx(float(difference.square().sum(dim=1)[:2].mean()), rel=1e-4)
+    assert cell(figure, "recognition", **where) == pytest.approx(
+        float(difference.square().sum(dim=1)[:2].mean()), rel=1e-4
+    )
 
 
 def test_without_a_judge_its_columns_are_empty_and_the_caption_says_so() -> None:
     (figure,) = pose_grid([world("rotation", judge=False)], shown=1)
     assert "no judge was given" in figure.caption
-    assert all(row[figure.columns.index("error_by_judge")] != row[figure.columns.index("error_by_judge")] for row in figure.rows)
+    assert all(
+        row[figure.columns.index("error_by_judge")] != row[figure.columns.index("error_by_judge")]
+        for row in figure.rows
+    )
 
 
 def test_what_no_rig_controls_is_not_drawn() -> None:
@@ -196,7 +218,9 @@ def test_the_sphere_is_lit_as_a_face_would_be() -> None:
     assert pixels[0, 0, 3] == 0 and pixels[15, 15, 3] == 255
     assert pixels[15, 28, 0] > pixels[15, 15, 0] > pixels[15, 2, 0]
     assert pixels[2, 15, 0] > pixels[28, 15, 0]
-    ahead = shade_spherical_harmonics(torch.full((1, 1, 3), 0.6), torch.tensor([[[0.0, 0.0, 1.0]]]), light.flatten()[None])
+    ahead = shade_spherical_harmonics(
+        torch.full((1, 1, 3), 0.6), torch.tensor([[[0.0, 0.0, 1.0]]]), light.flatten()[None]
+    )
     assert abs(int(pixels[15, 15, 0]) - 255 * float(ahead[0, 0, 0])) < 1
 
 
@@ -242,7 +266,9 @@ def test_limits_show_large_edits_of_what_is_controlled() -> None:
 
 
 def directions_of(embedded: EmbeddedPortraits, *names: str) -> LatentDirections:
-    normals = torch.nn.functional.normalize(torch.randn(len(names), WIDTH, generator=torch.Generator().manual_seed(9)), dim=1)
+    normals = torch.nn.functional.normalize(
+        torch.randn(len(names), WIDTH, generator=torch.Generator().manual_seed(9)), dim=1
+    )
     each = tuple(LatentDirection(name, normal, 2.0, 0.0) for name, normal in zip(names, normals, strict=True))
     return LatentDirections(each, generator_digest(embedded.opened.generator), {})
 
@@ -281,7 +307,30 @@ def test_reenactment_takes_the_pose_of_the_reference() -> None:
     own = chosen.opened.rig.parameters_of(chosen.codes)
     edited = chosen.edit(chosen.codes, own.replace(rotation=asked), ("rotation",))
     error = rotation_distance(asked, chosen.read(chosen.pictures(edited)).rotation).rad2deg()
-    assert cell(figure, "pose_error_by_mofa_deg", setting=ALL_TERMS, transfer="self") == pytest.approx(float(error), abs=1e-3)
+    assert cell(figure, "pose_error_by_mofa_deg", setting=ALL_TERMS, transfer="self") == pytest.approx(
+        float(error), abs=1e-3
+    )
+
+
+def test_relighting_takes_the_light_of_the_reference() -> None:
+    embedded = world("illumination")
+    (figure,) = relighting_grid([embedded, other_setting(embedded)], shown=3)
+    assert [row[:3] for row in figure.rows[:3]] == [
+        (ALL_TERMS, "face_0", "face_2"),
+        (ALL_TERMS, "face_2", "face_3"),
+        (ALL_TERMS, "face_3", "face_0"),
+    ]
+    # Rows: input, reference, and each setting; below them is one column for each portrait.
+    assert figure.picture is not None and figure.picture.height == 18 + 4 * (SIZE + 2)
+    own = embedded.opened.rig.parameters_of(embedded.codes[2:3])
+    asked = own.replace(illumination=embedded.parameters.illumination[3:4])
+    light = embedded.read(embedded.pictures(embedded.edit(embedded.codes[2:3], asked, ("illumination",)))).illumination
+    wanted = embedded.read(embedded.portraits[3:4]).illumination
+    where = {"setting": ALL_TERMS, "portrait": "face_2"}
+    expected = float(scale_invariant_distance(light, wanted))
+    assert cell(figure, "light_error_by_mofa", **where) == pytest.approx(expected, abs=1e-4)
+    assert relighting_grid([world("rotation")]) == []
+    assert relighting_grid([replace(embedded, embeddings=embedded.embeddings[:1])]) == []
 
 
 def test_numbers_of_tables_say_what_they_are_about() -> None:
@@ -310,18 +359,38 @@ def data() -> EmbeddingDataModule:
     return EmbeddingDataModule(samples=3, test_samples=1)
 
 
-def test_a_test_run_writes_tables_and_figures_beside_the_baselines(networks: dict[str, str], tmp_path: Path) -> None:
+def test_a_test_run_writes_tables_and_figures_beside_the_baselines(
+    networks: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     module = pie(networks, tmp_path / "own")
     write_embeddings(module, tmp_path / "own")
     folders = {IMAGE2STYLEGAN: tmp_path / "i2s", SYNTHESIS: tmp_path / "synthesis"}
     baselines = {name: str(write_embeddings(module, folder, 0.3)) for name, folder in folders.items()}
-    callback = PieFigures(baselines=baselines, rigs=[networks["rig"]], edits=4, pairs=2, shown=2, density="coarse")
+    (tmp_path / "i2s/face_1.safetensors").unlink()
+    callback = PieFigures(
+        baselines=baselines, rigs=[networks["rig"]], edits=4, feedback_edits=2, pairs=2, shown=2, density="coarse"
+    )
     quiet_trainer(tmp_path, callbacks=[callback]).test(module, data(), verbose=False)
+    assert f"1 of 3 portraits of {SYNTHESIS} are left out: not all settings have them" in capsys.readouterr().out
     figures = {figure.name: figure for figure in read_figures(tmp_path)}
-    mine = {"pie_pose", "pie_loss_ablation", "pie_reenactment_pictures", "pie_limits_large_edits", "pie_limits_worst_fits"}
+    mine = {
+        "pie_pose",
+        "pie_loss_ablation",
+        "pie_reenactment_pictures",
+        "pie_limits_large_edits",
+        "pie_limits_worst_fits",
+    }
     assert mine | {TABLE_2, TABLE_3, FEEDBACK} <= set(figures)
     # This rig controls the pose alone, no folder is of the direct optimisation, and there are no directions.
-    assert not {"pie_illumination", "pie_expression", "pie_relighting", "pie_hierarchy", "pie_linear_edits"} & set(figures)
+    absent = {
+        "pie_illumination",
+        "pie_expression",
+        "pie_relighting",
+        "pie_relighting_pictures",
+        "pie_hierarchy",
+        "pie_linear_edits",
+    }
+    assert not absent & set(figures)
     assert {row[0] for row in figures["pie_pose"].rows} == {ALL_TERMS, IMAGE2STYLEGAN}
     assert [row[0] for row in figures["pie_loss_ablation"].rows][0] == SYNTHESIS
     numbers = yaml.safe_load((tmp_path / PieFigures.FILE).read_text())
@@ -350,7 +419,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_computed(networks: d
         PieFigures(["hierarchy"])
     with pytest.raises(InputError, match="expected directions for linear_edits"):
         PieFigures(["linear_edits"])
-    for name, value in (("edits", 1), ("pairs", 0), ("shown", 0), ("feedback", -1)):
+    for name, value in (("edits", 1), ("feedback_edits", 0), ("pairs", 0), ("shown", 0), ("feedback", -1)):
         with pytest.raises(InputError, match=f"expected {name} of at least"):
             PieFigures(["pose"], **{name: value})  # type: ignore[arg-type]
     module = pie(networks, tmp_path / "own")
@@ -362,8 +431,17 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_computed(networks: d
         ("expected another setting in each baseline", PieFigures(["pose"], baselines={ALL_TERMS: "there"}), module),
         ("expected embeddings in", PieFigures(["pose"], baselines={"other": str(tmp_path / "nowhere")}), module),
         ("expected an embedder", PieFigures(["pose"]), pie(networks, tmp_path / "own", loss_of_fit)),
-        ("expected a judge of the face model's sizes", PieFigures(["pose"], judge=str(ROOT / "assets/demo_judge.safetensors")), module),
+        (
+            "expected a judge of the face model's sizes",
+            PieFigures(["pose"], judge=str(ROOT / "assets/demo_judge.safetensors")),
+            module,
+        ),
     ]
+    coarse = replace(
+        embeddings(module.generator, toy_face_model().sizes.total, ("portrait",))[0], origin={"density": "coarse"}
+    )
+    save_embedding(tmp_path / "coarse/face_0.safetensors", coarse)
+    cases.append(("set density to coarse", PieFigures(["pose"]), pie(networks, tmp_path / "coarse")))
     for message, callback, tested in cases:
         with pytest.raises(InputError, match=message):
             quiet_trainer(tmp_path, callbacks=[callback]).test(tested, data(), verbose=False)

@@ -17,7 +17,7 @@ from evaluation.pie import looking
 from evaluation.pie.claims import edit_size_claims, feedback_claims, pie_claims, ranking_claims
 from evaluation.pie.embedded import EmbeddedPortraits
 from evaluation.pie.feedback import feedback_figures
-from evaluation.pie.looking import cross_pairs, groups_of
+from evaluation.pie.looking import cross_pairs, groups_of, photos_apart
 from evaluation.pie.measured_edits import fit_quality, measure_pose_edits
 from evaluation.pie.pose_edits import pose_edit_figures
 from evaluation.pie.procrustes import procrustes_distance
@@ -174,13 +174,17 @@ def test_pose_edits_are_what_each_edit_does() -> None:
         portrait = int(measured.portrait[edit])
         target_picture = embedded.pictures(codes_v[edit : edit + 1])
         wanted = embedded.encoder.parameters_of(target_picture)
-        picture = embedded.pictures(embedded.opened.rig.edit(embedded.codes[portrait : portrait + 1], wanted, ("rotation",)))
+        picture = embedded.pictures(
+            embedded.opened.rig.edit(embedded.codes[portrait : portrait + 1], wanted, ("rotation",))
+        )
         achieved = embedded.encoder.parameters_of(picture)
         original = embedded.portraits[portrait : portrait + 1]
         expected = {
             "asked": rotation_distance(embedded.parameters.rotation[portrait], wanted.rotation[0]),
             "error": rotation_distance(achieved.rotation[0], wanted.rotation[0]),
-            "judged_error": rotation_distance(embedded.judge(picture).rotation[0], embedded.judge(target_picture).rotation[0]),
+            "judged_error": rotation_distance(
+                embedded.judge(picture).rotation[0], embedded.judge(target_picture).rotation[0]
+            ),
             "recognition": (embedded.embedder(original) - embedded.embedder(picture)).square().sum(),
         }
         for name, value in expected.items():
@@ -214,7 +218,10 @@ def test_table_2_in_the_papers_order_with_its_numbers() -> None:
     assert over == [SYNTHESIS, ALL_TERMS, IMAGE2STYLEGAN]
     published = [row[0] for row in figures["pie_table_2"].rows if row[1] == "published"]
     assert published == [SYNTHESIS, RECOGNITION, MODIFICATION, ALL_TERMS, DIRECT, IMAGE2STYLEGAN]
-    assert table[IMAGE2STYLEGAN, "published"]["psnr_db"] == 31.21 and table[ALL_TERMS, "published"]["recognition_error"] == 42.82
+    assert (
+        table[IMAGE2STYLEGAN, "published"]["psnr_db"] == 31.21
+        and table[ALL_TERMS, "published"]["recognition_error"] == 42.82
+    )
     ours = table[ALL_TERMS, "portraits and samples"]
     assert (ours["portraits"], ours["edits"]) == (3, 6) and table[ALL_TERMS, "photos"]["edits"] == 2
     # The groups' numbers are means over their parts.
@@ -241,7 +248,9 @@ def test_fig_13_shows_every_edit_of_the_first_setting() -> None:
 def test_without_a_judge_its_columns_are_empty() -> None:
     embedded = replace(settings(0.0)[0], judge=None)
     row = by_row(pose_edit_figures([embedded], 3)[0])[ALL_TERMS, "portraits and samples"]
-    assert math.isnan(number(row["editing_error_judge_rad"])) and math.isnan(number(row["recognition_error_judge_spreads"]))
+    assert math.isnan(number(row["editing_error_judge_rad"])) and math.isnan(
+        number(row["recognition_error_judge_spreads"])
+    )
     assert number(row["editing_error_rad"]) > 0
 
 
@@ -282,7 +291,8 @@ def with_truth(embedded: EmbeddedPortraits, sampler: PortraitSampler) -> Embedde
     latents = sampler.latents(people, torch.zeros_like(people), 0)
     truth = sampler.face_parameters(latents).pack()
     embeddings = tuple(
-        replace(each, truth=truth[each.origin["index"]]) if each.source == "portrait" else each for each in embedded.embeddings
+        replace(each, truth=truth[each.origin["index"]]) if each.source == "portrait" else each
+        for each in embedded.embeddings
     )
     return replace(embedded, embeddings=embeddings)
 
@@ -292,7 +302,9 @@ def test_the_same_people_are_drawn_again_in_other_poses(sampler: PortraitSampler
     second = second_pictures(embedded, 4, sampler)
     assert second.portrait.tolist() == [1, 1, 2, 2] and second.images.shape == (4, 3, 16, 16)
     assert (second.landmarks[0] - second.landmarks[1]).abs().max() > 0.1
-    wrong = replace(embedded, embeddings=tuple(replace(each, origin={"index": 5, "seed": 0}) for each in embedded.embeddings))
+    wrong = replace(
+        embedded, embeddings=tuple(replace(each, origin={"index": 5, "seed": 0}) for each in embedded.embeddings)
+    )
     with pytest.raises(InputError, match="another person's"):
         second_pictures(wrong, 4, sampler)
     nameless = replace(embedded, embeddings=tuple(replace(each, origin={}) for each in embedded.embeddings))
@@ -304,8 +316,11 @@ def test_table_3(sampler: PortraitSampler) -> None:
     both = [with_truth(each, sampler) for each in settings(0.0, 0.5)]
     (figure,) = reenactment_figures(both, 3, sampler)
     table = by_row(figure)
-    ours, other = table[ALL_TERMS, "here"], table[IMAGE2STYLEGAN, "here"]
+    ours, other = table[ALL_TERMS, "portraits and samples"], table[IMAGE2STYLEGAN, "portraits and samples"]
     assert (ours["self_pairs"], ours["cross_pairs"]) == (4, 3)
+    # The one photo has no other of its kind to take a pose from.
+    photo = table[ALL_TERMS, "photos"]
+    assert (photo["self_pairs"], photo["cross_pairs"]) == (0, 0) and "among the portraits and samples" in figure.caption
     assert number(ours["landmark_error_at_1024_px"]) == pytest.approx(64 * number(ours["landmark_error_px"]))
     assert number(ours["unedited_recognition_distance"]) < number(other["unedited_recognition_distance"])
     assert table[ALL_TERMS, "published"]["landmark_error_at_1024_px"] == 20.12
@@ -327,7 +342,7 @@ def test_results_that_are_the_second_pictures_have_no_landmark_error(sampler: Po
 
 def test_reenactment_without_synthetic_portraits_or_others(sampler: PortraitSampler) -> None:
     (figure,) = reenactment_figures(settings(0.0, sources=("photo",)), 3, sampler)
-    row = by_row(figure)[ALL_TERMS, "here"]
+    row = by_row(figure)[ALL_TERMS, "photos"]
     assert (row["self_pairs"], row["cross_pairs"]) == (0, 0) and math.isnan(number(row["landmark_error_px"]))
     assert reenactment_figures(settings(0.0, components=("expression",)), 3, sampler) == []
 
@@ -338,12 +353,13 @@ def test_reenactment_without_synthetic_portraits_or_others(sampler: PortraitSamp
 def test_relighting_is_compared_with_no_edit() -> None:
     (figure,) = relighting_figures(settings(0.0, 0.3, components=("rotation", "illumination")), 5)
     table = by_row(figure)
-    assert [row[0] for row in figure.rows if row[1] == "here"] == [ALL_TERMS, IMAGE2STYLEGAN]
+    assert [row[0] for row in figure.rows if row[1] == "portraits and samples"] == [ALL_TERMS, IMAGE2STYLEGAN]
     assert table[ALL_TERMS, "published"]["light_error"] == 0.34
-    ours, other = table[ALL_TERMS, "here"], table[IMAGE2STYLEGAN, "here"]
+    ours, other = table[ALL_TERMS, "portraits and samples"], table[IMAGE2STYLEGAN, "portraits and samples"]
     assert ours["pairs"] == 5 and 0 < number(ours["light_error"]) < 1
     # What no edit leaves is of the portraits, the same for all settings.
     assert ours["unedited_light_error"] == other["unedited_light_error"]
+    assert "photos" not in {row[1] for row in figure.rows}, "one photo has no other to take a light from"
     assert relighting_figures(settings(0.0), 5) == []
     assert relighting_figures(settings(0.0, components=("illumination",), sources=("photo",)), 5) == []
 
@@ -351,13 +367,40 @@ def test_relighting_is_compared_with_no_edit() -> None:
 def test_feedback_for_every_component_that_pie_edits() -> None:
     (figure,) = feedback_figures(settings(0.0, components=("rotation", "expression", "identity")), 3)
     assert [row[1:4] for row in figure.rows] == [
-        (component, unit, rounds) for component, unit in (("rotation", "rad"), ("expression", "spreads")) for rounds in (0, 1, 2)
+        (component, unit, rounds)
+        for component, unit in (("rotation", "rad"), ("expression", "spreads"))
+        for rounds in (0, 1, 2)
     ]
     # What no edit leaves is the same whatever the rounds.
     assert len({(row[1], row[figure.columns.index("asked")]) for row in figure.rows}) == 2
     # The rig's own reading of the edited code is the target already: there is nothing to feed back.
     errors = [number(row[figure.columns.index("editing_error")]) for row in figure.rows if row[1] == "rotation"]
     assert errors[1] == pytest.approx(errors[0], rel=1e-2) and all(row[4] == 3 for row in figure.rows)
+
+
+def test_transfers_are_never_between_photos_and_other_pictures() -> None:
+    sources = ("photo", "portrait", "photo", "sample")
+    (mixed,) = settings(0.0, components=("illumination",), sources=sources)
+    assert {name: [each.source for each in alone.embeddings] for name, alone in photos_apart(mixed).items()} == {
+        "portraits and samples": ["portrait", "sample"],
+        "photos": ["photo", "photo"],
+    }
+    assert list(photos_apart(settings(0.0, sources=("photo", "photo"))[0])) == ["photos"]
+    table = by_row(relighting_figures([mixed], 5)[0])
+    photos = replace(mixed, embeddings=(mixed.embeddings[0], mixed.embeddings[2]))
+    alone = by_row(relighting_figures([photos], 5)[0])[ALL_TERMS, "photos"]
+    assert table[ALL_TERMS, "photos"]["pairs"] == 2 == table[ALL_TERMS, "portraits and samples"]["pairs"]
+    assert number(table[ALL_TERMS, "photos"]["light_error"]) == pytest.approx(number(alone["light_error"]), rel=1e-4)
+
+
+def test_changes_by_feedback_are_those_of_the_errors() -> None:
+    (figure,) = feedback_figures(settings(0.0, sources=("portrait", "sample", "sample")), 6)
+    cells = [dict(zip(figure.columns, row, strict=True)) for row in figure.rows]
+    assert number(cells[0]["change_by_feedback"]) == number(cells[0]["change_by_feedback_se"]) == 0
+    for each in cells[1:]:
+        change = number(each["editing_error_judge"]) - number(cells[0]["editing_error_judge"])
+        assert number(each["change_by_feedback_judge"]) == pytest.approx(change, abs=1e-5)
+        assert number(each["change_by_feedback_judge_se"]) >= 0
 
 
 # Claims.
@@ -413,9 +456,19 @@ def test_claims_about_sizes_and_feedback() -> None:
     )
     binned = Figure("b", "", "", columns, ((ALL_TERMS, 1, 0.1, 0.2, 0.3, 0.4), (ALL_TERMS, 2, 0.2, 0.1, 0.4, 0.5)))
     assert [claim.holds for claim in edit_size_claims("run", binned)] == [True, False]
-    of_feedback = ("setting", "component", "rounds", "editing_error", "editing_error_judge")
-    rows = ((ALL_TERMS, "rotation", 0, 0.2, 0.1), (ALL_TERMS, "rotation", 1, 0.1, 0.2), (ALL_TERMS, "rotation", 2, 0.3, 0.3))
-    assert [claim.holds for claim in feedback_claims("run", Figure("f", "", "", of_feedback, rows))] == [True, False]
+    readers = ("editing_error", "editing_error_judge")
+    changes = ("change_by_feedback", "change_by_feedback_se", "change_by_feedback_judge", "change_by_feedback_judge_se")
+
+    def claimed(error: float) -> list[bool | None]:
+        off = (ALL_TERMS, "rotation", 0, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0)
+        on = (ALL_TERMS, "rotation", 1, 0.1, 0.2, -0.1, error, 0.1, error)
+        twice = (ALL_TERMS, "rotation", 2, 0.3, 0.3, 0.1, error, 0.2, error)
+        figure = Figure("f", "", "", ("setting", "component", "rounds", *readers, *changes), (off, on, twice))
+        return [claim.holds for claim in feedback_claims("run", figure)]
+
+    assert claimed(0.01) == [True, False]
+    # Differences within chance, or of one portrait, tell nothing.
+    assert claimed(0.08) == claimed(math.nan) == [None, None]
 
 
 def test_a_report_of_runs_tells_what_pie_claims(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What the PIE paper claims of its settings, against the tables of runs: each claim with its measure and whether it holds here.
 
-Two settings are told apart where their difference over the same portraits is above `SURE` standard errors; nearer ones, and claims whose
-settings were not measured, get no verdict.
+Two settings, or edits with and without feedback, are told apart where their difference over the same portraits is above `SURE` standard
+errors; nearer ones, and claims whose settings were not measured, get no verdict.
 """
 
 import math
@@ -45,14 +45,34 @@ class _Ranked:
 
 _ALL = tuple(TABLE_2)
 _RANKED = (
-    _Ranked("Image2StyleGAN has the highest quality of fit.", IMAGE2STYLEGAN, _ALL, {"psnr_db": "PSNR, dB", "ssim": "SSIM"}, False),
+    _Ranked(
+        "Image2StyleGAN has the highest quality of fit.",
+        IMAGE2STYLEGAN,
+        _ALL,
+        {"psnr_db": "PSNR, dB", "ssim": "SSIM"},
+        False,
+    ),
     _Ranked("Image2StyleGAN preserves identity worst under edits.", IMAGE2STYLEGAN, _ALL, _RECOGNITION, False),
     _Ranked("All terms together preserve identity best under edits.", ALL_TERMS, _ALL, _RECOGNITION, True),
     _Ranked("Synthesis with the modification terms edits most exactly.", MODIFICATION, _ALL, _ERRORS, True),
-    _Ranked("Without the recognition terms the identity changes during editing.", ALL_TERMS, (MODIFICATION, SYNTHESIS), _RECOGNITION, True),
+    _Ranked(
+        "Without the recognition terms the identity changes during editing.",
+        ALL_TERMS,
+        (MODIFICATION, SYNTHESIS),
+        _RECOGNITION,
+        True,
+    ),
     _Ranked("Without the modification terms the editing error is higher.", ALL_TERMS, (RECOGNITION,), _ERRORS, True),
-    _Ranked("Without the modification terms the recognition error is higher.", ALL_TERMS, (RECOGNITION,), _RECOGNITION, True),
-    _Ranked("Hierarchical optimisation preserves identity better than direct optimisation.", ALL_TERMS, (DIRECT,), _RECOGNITION, True),
+    _Ranked(
+        "Without the modification terms the recognition error is higher.", ALL_TERMS, (RECOGNITION,), _RECOGNITION, True
+    ),
+    _Ranked(
+        "Hierarchical optimisation preserves identity better than direct optimisation.",
+        ALL_TERMS,
+        (DIRECT,),
+        _RECOGNITION,
+        True,
+    ),
 )
 
 
@@ -85,7 +105,9 @@ def ranking_claims(label: str, table: Figure, differences: Figure) -> list[Claim
             others = [other for other in claim.others if other != claim.best and other in rows]
             missing = [name for name in dict.fromkeys((claim.best, *claim.others)) if name not in rows]
             if claim.best not in rows or not others:
-                claims.append(unmeasured(claim.text, _TABLE_2, f"the settings {', '.join(missing)} in the tables of {label}"))
+                claims.append(
+                    unmeasured(claim.text, _TABLE_2, f"the settings {', '.join(missing)} in the tables of {label}")
+                )
                 continue
             values = {name: _number(table, rows[name], column) for name in (claim.best, *others)}
             gaps = {other: _difference(differences, claim.best, other, column) for other in others}
@@ -104,7 +126,9 @@ def edit_size_claims(label: str, binned: Figure) -> list[Claim]:
         return [unmeasured(text, source, f"edits of {ALL_TERMS} in several bins in {label}")]
     claims = []
     for columns in zip(_ERRORS, _RECOGNITION, strict=True):
-        values = {f"{column}, {end} edits": _number(binned, row, column) for column in columns for end, row in _ends(rows)}
+        values = {
+            f"{column}, {end} edits": _number(binned, row, column) for column in columns for end, row in _ends(rows)
+        }
         if any(math.isnan(value) for value in values.values()):
             claims.append(unmeasured(text, source, f"a judge in the tables of {label}"))
             continue
@@ -124,26 +148,45 @@ def feedback_claims(label: str, table: Figure) -> list[Claim]:
             for row in table.rows
             if row[0] == ALL_TERMS and _cell(table, row, "component") == component
         }
-        for column in ("editing_error", "editing_error_judge"):
+        for column, change in (
+            ("editing_error", "change_by_feedback"),
+            ("editing_error_judge", "change_by_feedback_judge"),
+        ):
             values = {
-                f"{rounds:.0f} rounds": _number(table, row, column) for rounds, row in by_rounds.items() if rounds in (0.0, 1.0)
+                f"{rounds:.0f} rounds": _number(table, row, column)
+                for rounds, row in by_rounds.items()
+                if rounds in (0.0, 1.0)
             }
             if len(values) < 2 or any(math.isnan(value) for value in values.values()):
-                claims.append(unmeasured(text, source, f"edits of the {component} of {ALL_TERMS} with and without feedback in {label}"))
+                claims.append(
+                    unmeasured(
+                        text, source, f"edits of the {component} of {ALL_TERMS} with and without feedback in {label}"
+                    )
+                )
                 continue
-            off, on = values.values()
-            claims.append(Claim(text, source, f"{label}, {component}: {column}, mean", values, on < off))
+            gap, error = (_number(table, by_rounds[1.0], name) for name in (change, f"{change}_se"))
+            measure = f"{label}, {component}: {column}, mean; change by feedback {gap:+.2g} ± {error:.1g}"
+            # NaN where one portrait alone was edited: no verdict either.
+            sure = abs(gap) > SURE * error
+            missing = "" if sure else "more portraits to tell feedback from none"
+            claims.append(Claim(text, source, measure, values, gap < 0 if sure else None, missing))
     return claims
 
 
 def _ranked(
-    claim: _Ranked, measure: str, values: Mapping[str, float], gaps: Mapping[str, tuple[float, float]], missing: Sequence[str]
+    claim: _Ranked,
+    measure: str,
+    values: Mapping[str, float],
+    gaps: Mapping[str, tuple[float, float]],
+    missing: Sequence[str],
 ) -> Claim:
     sign = 1 if claim.lowest else -1
     # How many standard errors each other setting is on the wrong side of the best.
     wrong = {other: sign * gap / error if error > 0 else math.nan for other, (gap, error) in gaps.items()}
     nearest = ", ".join(f"{other} {gap:+.2g} ± {error:.1g}" for other, (gap, error) in gaps.items())
-    measure = f"{measure}; must be {'lowest' if claim.lowest else 'highest'} for {claim.best}; differences from it: {nearest}"
+    measure = (
+        f"{measure}; must be {'lowest' if claim.lowest else 'highest'} for {claim.best}; differences from it: {nearest}"
+    )
     if any(value > SURE for value in wrong.values()):
         return Claim(claim.text, _TABLE_2, measure, values, False)
     unsure = [other for other, value in wrong.items() if not value < -SURE]
@@ -151,7 +194,14 @@ def _ranked(
         needs = f"more portraits to tell {claim.best} from {', '.join(unsure)}"
         return Claim(claim.text, _TABLE_2, measure, values, None, needs)
     if missing:
-        return Claim(claim.text, _TABLE_2, measure, values, None, f"the settings {', '.join(missing)}, too; it holds among the rest")
+        return Claim(
+            claim.text,
+            _TABLE_2,
+            measure,
+            values,
+            None,
+            f"the settings {', '.join(missing)}, too; it holds among the rest",
+        )
     return Claim(claim.text, _TABLE_2, measure, values, True)
 
 

@@ -41,14 +41,19 @@ def _scatter(first: PoseEdits, main: str, members: list[int], bins: Bins) -> Fig
             label,
             {first.label: (middles, bins.mean(getattr(first, EDIT_MEASURES[name])[members].cpu()))},
         )
-        for name, label in (("editing_error_rad", "editing error by MoFA, rad"), ("recognition_error", "recognition error by Psi"))
+        for name, label in (
+            ("editing_error_rad", "editing error by MoFA, rad"),
+            ("recognition_error", "recognition error by Psi"),
+        )
     ]
     caption = (
         f"Every pose edit of {main} by {first.label}, {len(members)} in all: angle between the portrait's pose and the one asked for, by "
         "MoFA, and the errors of Table 2. Lines: means of bins of equally many edits."
     )
     columns = ("portrait", "size_deg", *EDIT_MEASURES)
-    return Figure(SCATTER, "Errors against the size of edits (Fig. 13)", caption, columns, tuple(rows), picture_grid([pictures]))
+    return Figure(
+        SCATTER, "Errors against the size of edits (Fig. 13)", caption, columns, tuple(rows), picture_grid([pictures])
+    )
 
 
 def _binned(measured: Sequence[PoseEdits], main: str, members: list[int], bins: Bins) -> Figure:

@@ -26,6 +26,7 @@ from evaluation.pie.reenactment import reenactment_figures, second_pictures
 from evaluation.pie.reenactment_grid import reenactment_grid
 from evaluation.pie.relighting import TABLE as RELIGHTING
 from evaluation.pie.relighting import relighting_figures
+from evaluation.pie.relighting_grid import relighting_grid
 from evaluation.pie.sequential import sequential_edits
 from evaluation.pie.shown_edits import in_common
 from evaluation.report import json_text, write_text
@@ -55,8 +56,8 @@ _ALL: tuple[FigureName, ...] = get_args(FigureName)
 # Tables whose numbers are logged, and the columns that say what a row is about.
 _TABLES: dict[str, tuple[str, ...]] = {
     TABLE_2: ("setting", "over"),
-    TABLE_3: ("setting", "by"),
-    RELIGHTING: ("setting", "by"),
+    TABLE_3: ("setting", "over"),
+    RELIGHTING: ("setting", "over"),
     FEEDBACK: ("setting", "component", "rounds"),
 }
 # Figures that compare settings, and which besides the one in question.
@@ -89,7 +90,8 @@ class PieFigures(Callback):
         judge: Weights of the judge; null for pictures that it was not trained for: tables then lack what it would have read.
         embedder: Psi; null for that of the module's energy.
         directions: Linear directions of the generator's W, by `lightning directions`, for linear_edits; null for none.
-        edits: Of pose_edits for every setting: 2,500 in the paper; and of feedback.
+        edits: Of pose_edits for every setting: 2,500 in the paper.
+        feedback_edits: Of feedback, for the setting in question and Image2StyleGAN, every component and number of rounds.
         pairs: Of reenactment and relighting: 100 relightings in the paper.
         shown: Portraits in a picture, fewer where there are many settings.
         feedback: Rounds of PIE's feedback in the pictures.
@@ -108,28 +110,48 @@ class PieFigures(Callback):
         embedder: str | None = None,
         directions: str | None = None,
         edits: int = 2500,
+        feedback_edits: int = 250,
         pairs: int = 100,
         shown: int = 3,
         feedback: int = 0,
         density: Density = "medium",
     ) -> None:
-        for name, least, value in (("edits", 2, edits), ("pairs", 1, pairs), ("shown", 1, shown), ("feedback", 0, feedback)):
+        counts = (
+            ("edits", 2, edits),
+            ("feedback_edits", 1, feedback_edits),
+            ("pairs", 1, pairs),
+            ("shown", 1, shown),
+            ("feedback", 0, feedback),
+        )
+        for name, least, value in counts:
             if value < least:
                 raise InputError(f"expected {name} of at least {least}, got {value}; raise it")
         self._baselines = dict(baselines or {})
         absent = {name: others for name, others in _COMPARED.items() if not set(others) & set(self._baselines)}
         if figures is None:
-            figures = [name for name in _ALL if name not in absent and (directions is not None or name != "linear_edits")]
+            figures = [
+                name for name in _ALL if name not in absent and (directions is not None or name != "linear_edits")
+            ]
         for name in set(figures) & set(absent):
-            raise InputError(f"expected a baseline named {' or '.join(absent[name])} for {name}, got none; name its folder")
+            raise InputError(
+                f"expected a baseline named {' or '.join(absent[name])} for {name}, got none; name its folder"
+            )
         if directions is None and "linear_edits" in figures:
-            raise InputError("expected directions for linear_edits, got null; find some by 'lightning directions' or leave it out")
+            raise InputError(
+                "expected directions for linear_edits, got null; find some by 'lightning directions' or leave it out"
+            )
         self._figures, self._label, self._rigs = tuple(figures), label, tuple(rigs)
         self._judge: Judge | None = None if judge is None else load_judge(judge)
         self._embedder: FaceEmbedder | None = None if embedder is None else load_face_embedder(embedder)
         self._directions: LatentDirections | None = None if directions is None else load_directions(directions)
         self._density = density
-        self._edits, self._pairs, self._shown, self._feedback = edits, pairs, shown, feedback
+        self._edits, self._feedback_edits, self._pairs, self._shown, self._feedback = (
+            edits,
+            feedback_edits,
+            pairs,
+            shown,
+            feedback,
+        )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse what has no such figures before anything is computed."""
@@ -141,8 +163,17 @@ class PieFigures(Callback):
             )
         if stage == "test":
             settings = self._settings(pl_module, data)
-            if not len(in_common(settings)[0]):
-                raise InputError("expected portraits that all settings embedded, got none; embed the same portraits with each")
+            shared = in_common(settings)[0]
+            if not len(shared):
+                raise InputError(
+                    "expected portraits that all settings embedded, got none; embed the same portraits with each"
+                )
+            for portrait in shared.of_source("portrait").embeddings:
+                made = portrait.origin.get("density", self._density)
+                if made != self._density:
+                    raise InputError(
+                        f"expected portraits of density {self._density}, {portrait.name} is of {made}; set density to {made}"
+                    )
             if self._directions is not None:
                 self._directions.require(pl_module.generator)
 
@@ -152,6 +183,12 @@ class PieFigures(Callback):
             return
         assert isinstance(pl_module, PIE)
         settings = self._settings(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+        shared = in_common(settings)[0]
+        for setting in settings:
+            if len(setting) > len(shared):
+                print(
+                    f"{len(setting) - len(shared)} of {len(setting)} portraits of {setting.label} are left out: not all settings have them"
+                )
         drawn: list[Figure] = []
         for name in self._figures:
             # Lightning's own notices are silenced, and some of these take minutes.
@@ -178,13 +215,18 @@ class PieFigures(Callback):
         draw: dict[FigureName, Callable[[], list[Figure]]] = {
             "pose_edits": lambda: pose_edit_figures(settings, self._edits),
             "reenactment": lambda: self._reenactment(settings),
-            "relighting": lambda: relighting_figures(settings, self._pairs),
-            "feedback": lambda: feedback_figures(settings, self._edits),
+            "relighting": lambda: [
+                *relighting_figures(settings, self._pairs),
+                *relighting_grid(against, shown, feedback),
+            ],
+            "feedback": lambda: feedback_figures(against, self._feedback_edits),
             "pose": lambda: pose_grid(against, shown, feedback),
             "illumination": lambda: illumination_grid(against, shown, feedback),
             "expression": lambda: expression_grid(against, shown, feedback),
             # Four settings, a row each.
-            "loss_ablation": lambda: loss_ablation(_among(settings, _COMPARED["loss_ablation"], last=True), max(1, shown // 2), feedback),
+            "loss_ablation": lambda: loss_ablation(
+                _among(settings, _COMPARED["loss_ablation"], last=True), max(1, shown // 2), feedback
+            ),
             "hierarchy": lambda: hierarchy(_among(settings, _COMPARED["hierarchy"]), shown, feedback),
             "sequential": lambda: sequential_edits(settings[0], shown, feedback),
             "linear_edits": lambda: [] if self._directions is None else linear_edits(against, self._directions, shown),
@@ -200,7 +242,10 @@ class PieFigures(Callback):
         tables = reenactment_figures(settings, self._pairs, sampler)
         pictured = own.select([each.name for each in own.of_source("portrait").embeddings[: self._shown]])
         second = second_pictures(pictured, 1, sampler)
-        same = {pictured.embeddings[place].name: image for place, image in zip(second.portrait.tolist(), second.images, strict=True)}
+        same = {
+            pictured.embeddings[place].name: image
+            for place, image in zip(second.portrait.tolist(), second.images, strict=True)
+        }
         return [*tables, *reenactment_grid(_among(settings, (IMAGE2STYLEGAN,)), same, self._shown, self._feedback)]
 
 
@@ -212,7 +257,9 @@ def table_numbers(figures: Sequence[Figure]) -> dict[str, float]:
         for row in figure.rows if about else ():
             cells = dict(zip(figure.columns, row, strict=True))
             place = "/".join([figure.name, *(str(cells.pop(column)) for column in about)])
-            values = {column: cell for column, cell in cells.items() if not isinstance(cell, str) and math.isfinite(cell)}
+            values = {
+                column: cell for column, cell in cells.items() if not isinstance(cell, str) and math.isfinite(cell)
+            }
             numbers |= {f"{place}/{column}": float(value) for column, value in values.items()}
     return numbers
 

@@ -87,7 +87,16 @@ def illumination_grid(
         f"||Psi(I) - Psi(edited)||^2, from 0 to 4. {readers_named(settings[0])}."
     )
     picture = _picture(settings, edits, results, shown)
-    return [Figure("pie_illumination", "Illumination, coefficient by coefficient (Fig. 4)", caption, COLUMNS, tuple(rows), picture)]
+    return [
+        Figure(
+            "pie_illumination",
+            "Illumination, coefficient by coefficient (Fig. 4)",
+            caption,
+            COLUMNS,
+            tuple(rows),
+            picture,
+        )
+    ]
 
 
 @torch.no_grad()

@@ -60,12 +60,18 @@ def worst_fits(embedded: EmbeddedPortraits, shown: int = 3) -> list[Figure]:
     recognition = (embedded.identities(portraits) - embedded.identities(fits)).square().sum(dim=1)
     order = ratios.argsort().tolist()
     rows: list[tuple[Cell, ...]] = [
-        (embedded.embeddings[place].name, embedded.embeddings[place].source, float(ratios[place]), float(recognition[place]))
+        (
+            embedded.embeddings[place].name,
+            embedded.embeddings[place].source,
+            float(ratios[place]),
+            float(recognition[place]),
+        )
         for place in order
     ]
     chosen = order[:shown]
     pictures = [
-        [portraits[place], fits[place], ((fits[place] - portraits[place]).abs() * _GAIN - 1).clamp(-1, 1)] for place in chosen
+        [portraits[place], fits[place], ((fits[place] - portraits[place]).abs() * _GAIN - 1).clamp(-1, 1)]
+        for place in chosen
     ]
     caption = (
         f"{count_portraits(embedded)} by the fit of their embeddings ({embedded.label}), the worst {len(chosen)} shown: portrait, its "
@@ -75,7 +81,9 @@ def worst_fits(embedded: EmbeddedPortraits, shown: int = 3) -> list[Figure]:
     labels = [f"{embedded.embeddings[place].name[:24]}, {ratios[place]:.1f} dB" for place in chosen]
     grid = grid_of(pictures, labels, ["portrait", "embedding", "difference"])
     columns = ("name", "source", "psnr_db", "recognition")
-    return [Figure("pie_limits_worst_fits", "Known limits: the worst fits (Fig. 12)", caption, columns, tuple(rows), grid)]
+    return [
+        Figure("pie_limits_worst_fits", "Known limits: the worst fits (Fig. 12)", caption, columns, tuple(rows), grid)
+    ]
 
 
 def peak_signal_to_noise(

@@ -1,7 +1,7 @@
 """Who looks at the pictures of PIE's tables, and how far apart two pictures are to them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -157,6 +157,16 @@ def groups_of(embedded: EmbeddedPortraits) -> dict[str, list[int]]:
     if "portrait" in places and "sample" in places:
         return {HELD_OUT: sorted([*places["portrait"], *places["sample"]]), **_photos_last(alone)}
     return _photos_last(alone)
+
+
+def photos_apart(embedded: EmbeddedPortraits) -> dict[str, EmbeddedPortraits]:
+    """The main group of `groups_of`, and photos where there are any besides: transfers are never between photos and other pictures."""
+    groups = groups_of(embedded)
+    names = dict.fromkeys([next(iter(groups)), *(name for name in groups if name == PLURALS["photo"])])
+    return {
+        name: replace(embedded, embeddings=tuple(embedded.embeddings[place] for place in groups[name]))
+        for name in names
+    }
 
 
 def cross_pairs(portraits: int, pairs: int) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:

@@ -82,7 +82,9 @@ def measure_pose_edits(settings: Sequence[EmbeddedPortraits], edits: int) -> lis
     for other in settings:
         _check_alike(first, other)
     if edits < 1 or len(first) < 1:
-        raise InputError(f"expected edits of portraits that all settings embedded, got {edits} of {len(first)}; embed the same portraits")
+        raise InputError(
+            f"expected edits of portraits that all settings embedded, got {edits} of {len(first)}; embed the same portraits"
+        )
     counted = len(next(iter(groups_of(first).values())))
     each = math.ceil(edits / counted)
     portrait = torch.arange(len(first), device=first.device).repeat_interleave(each)
@@ -95,7 +97,12 @@ def _measure(embedded: EmbeddedPortraits, portrait: Tensor, targets: UnseenTarge
     originals = look(embedded, embedded.portraits)
     fits = embedded.pictures(embedded.codes)
     psnr, ssim = fit_quality(fits, embedded.portraits)
-    edited = joined([look(embedded, pictures) for pictures in edited_pictures(embedded, portrait, targets.parameters, ("rotation",))])
+    edited = joined(
+        [
+            look(embedded, pictures)
+            for pictures in edited_pictures(embedded, portrait, targets.parameters, ("rotation",))
+        ]
+    )
     own = originals.at(portrait)
     return PoseEdits(
         label=embedded.label,

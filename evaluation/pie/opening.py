@@ -82,7 +82,9 @@ def settings_of(
         InputError: for folders without embeddings or with those of another generator, and a judge of other faces.
     """
     if label in baselines:
-        raise InputError(f"expected another setting in each baseline, got {label}, which is the module's own; rename one of them")
+        raise InputError(
+            f"expected another setting in each baseline, got {label}, which is the module's own; rename one of them"
+        )
     if judge is not None:
         check_judge(judge, opened.face_model)
     own = EmbeddedPortraits(
@@ -99,6 +101,8 @@ def settings_of(
     for name, folder in baselines.items():
         embeddings = load_embeddings(folder)
         if embeddings[0].generator_digest != generator_digest(module.generator):
-            raise InputError(f"expected embeddings of this generator in {folder}, they are of another one; embed the portraits anew")
+            raise InputError(
+                f"expected embeddings of this generator in {folder}, they are of another one; embed the portraits anew"
+            )
         settings.append(replace(own, label=name, embeddings=tuple(embeddings)))
     return settings

@@ -35,7 +35,12 @@ def pose_edit_figures(settings: Sequence[EmbeddedPortraits], edits: int) -> list
         return []
     measured = measure_pose_edits(shared, edits)
     ordered = sorted(measured, key=lambda each: paper_order(each.label))
-    return [_table(shared[0], ordered), _differences(shared[0], ordered), _trade_off(shared[0], ordered), *edit_size_figures(measured)]
+    return [
+        _table(shared[0], ordered),
+        _differences(shared[0], ordered),
+        _trade_off(shared[0], ordered),
+        *edit_size_figures(measured),
+    ]
 
 
 _FITS = ("psnr_db", "ssim")
@@ -51,7 +56,9 @@ def _table(embedded: EmbeddedPortraits, measured: Sequence[PoseEdits]) -> Figure
             members = edits_at(each.portrait, places)
             fits = [mean_of(getattr(each, name), places) for name in _FITS]
             means = [mean_of(getattr(each, name), members) for name in (*EDIT_MEASURES.values(), "asked")]
-            rows.append((each.label, group, len(places), len(members), *fits, *means, mean_of(each.fit_recognition, places)))
+            rows.append(
+                (each.label, group, len(places), len(members), *fits, *means, mean_of(each.fit_recognition, places))
+            )
     nan = math.nan
     for label, paper in TABLE_2.items():
         cells = (paper.psnr_db, paper.ssim, paper.editing_error, nan, paper.recognition_error, nan, nan, nan)
@@ -72,7 +79,9 @@ def _trade_off(embedded: EmbeddedPortraits, measured: Sequence[PoseEdits]) -> Fi
     members = edits_at(measured[0].portrait, places)
     points = {each.label: (mean_of(each.error, members), mean_of(each.recognition, members)) for each in measured}
     picture = scatter_plot(
-        {label: ([x], [y]) for label, (x, y) in points.items()}, "editing error by MoFA, rad", "recognition error by Psi"
+        {label: ([x], [y]) for label, (x, y) in points.items()},
+        "editing error by MoFA, rad",
+        "recognition error by Psi",
     )
     caption = f"Means over {len(members)} pose edits of {main}, lower left is better. {readers_named(embedded)}."
     rows = tuple((label, *point) for label, point in points.items())

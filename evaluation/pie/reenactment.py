@@ -12,7 +12,15 @@ from datamodules.portraits import PortraitSampler
 from datamodules.synthetic_portraits import split_spec
 from evaluation.figures import Cell, Figure
 from evaluation.pie.embedded import EmbeddedPortraits
-from evaluation.pie.looking import cross_pairs, edited_pictures, joined, judged_identity, look, recognition_error
+from evaluation.pie.looking import (
+    cross_pairs,
+    edited_pictures,
+    joined,
+    judged_identity,
+    look,
+    photos_apart,
+    recognition_error,
+)
 from evaluation.pie.procrustes import procrustes_distance
 from evaluation.pie.published import TABLE_3, paper_order
 from evaluation.pie.shown_edits import count_portraits, in_common, readers_named
@@ -80,7 +88,7 @@ def reenactment_figures(settings: Sequence[EmbeddedPortraits], pairs: int, sampl
     """Table 3 for each setting; none where no rig controls the rotation.
 
     Self-reenactment: every synthetic portrait is turned to the pose of a second picture of the same person, drawn in another pose.
-    Cross-identity: the pose of every portrait's picture is transferred to others.
+    Cross-identity: the pose of every portrait's picture is transferred to others; photos are measured apart from portraits and samples.
 
     Args:
         settings: Embeddings of the same portraits by several settings.
@@ -94,14 +102,15 @@ def reenactment_figures(settings: Sequence[EmbeddedPortraits], pairs: int, sampl
     first = shared[0]
     if "rotation" not in first.opened.rig.components:
         return []
-    second = second_pictures(first, pairs, sampler)
-    measured = [measure_reenactment(setting, pairs, second) for setting in sorted(shared, key=lambda each: paper_order(each.label))]
-    scale = _PUBLISHED_SIZE / first.opened.generator.resolution
-    rows: list[tuple[Cell, ...]] = [
-        (each.label, "here", each.self_pairs, each.landmark_px, each.landmark_px * scale, each.landmark_truth_px, each.landmark_unedited_px)
-        + (each.cross_pairs, each.recognition, each.recognition_unedited, each.judged_identity, each.judged_identity_unedited)
-        for each in measured
-    ]
+    ordered = sorted(shared, key=lambda each: paper_order(each.label))
+    rows: list[tuple[Cell, ...]] = []
+    notes = []
+    for over, alone in photos_apart(first).items():
+        second = second_pictures(alone, pairs, sampler)
+        measured = [measure_reenactment(photos_apart(setting)[over], pairs, second) for setting in ordered]
+        rows += [_row(each, over, first.opened.generator.resolution) for each in measured]
+        if len(alone) > 1:
+            notes.append(f"different people among the {over} are {_between_people(alone, pairs):.2g} apart")
     nan = math.nan
     rows += [
         (label, "published", paper.self_pairs, nan, paper.landmark_error, nan, nan)
@@ -109,20 +118,50 @@ def reenactment_figures(settings: Sequence[EmbeddedPortraits], pairs: int, sampl
         for label, paper in TABLE_3.items()
     ]
     columns = (
-        *("setting", "by", "self_pairs", "landmark_error_px", "landmark_error_at_1024_px", "to_true_landmarks_px", "unedited_px"),
+        *(
+            "setting",
+            "over",
+            "self_pairs",
+            "landmark_error_px",
+            "landmark_error_at_1024_px",
+            "to_true_landmarks_px",
+            "unedited_px",
+        ),
         *("cross_pairs", "recognition_distance", "unedited_recognition_distance"),
         *("judged_identity_spreads", "unedited_judged_identity_spreads"),
     )
-    others = _between_people(first, pairs)
+    missed = _detector_error(first, second_pictures(first, 1, sampler))
     caption = (
         f"Poses transferred to {count_portraits(first)}. Self-reenactment: to the pose of a second picture of the same synthetic person; "
         "mean distance of 66 landmarks after Procrustes alignment with scale, to those that the landmark network sees in that picture, "
-        f"and to the true ones, of which the network itself misses {_detector_error(first, second):.2g} px. Cross-identity: to the pose of "
-        f"another portrait; distance of Psi between portrait and result (different people are {others:.2g} apart), and of the judge's "
+        f"and to the true ones, of which the network itself misses {missed:.2g} px. Cross-identity: to the pose of "
+        f"another portrait; distance of Psi between portrait and result{''.join(f' ({note})' for note in notes)}, and of the judge's "
         f"identity reading. {readers_named(first)}. Published: photos at 1024 px, Saragih's landmarks, dlib's recognition; methods for "
         "videos are quoted."
     )
     return [Figure(TABLE, "Self- and cross-reenactment (Table 3)", caption, columns, tuple(rows))]
+
+
+def _row(each: Reenactment, over: str, resolution: int) -> tuple[Cell, ...]:
+    at_published_size = each.landmark_px * _PUBLISHED_SIZE / resolution
+    return (
+        *(
+            each.label,
+            over,
+            each.self_pairs,
+            each.landmark_px,
+            at_published_size,
+            each.landmark_truth_px,
+            each.landmark_unedited_px,
+        ),
+        *(
+            each.cross_pairs,
+            each.recognition,
+            each.recognition_unedited,
+            each.judged_identity,
+            each.judged_identity_unedited,
+        ),
+    )
 
 
 @torch.no_grad()
@@ -188,7 +227,9 @@ def measure_reenactment(embedded: EmbeddedPortraits, pairs: int, second: SecondP
 
 
 @torch.no_grad()
-def landmarks_of(embedded: EmbeddedPortraits, pictures: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch 66 2"]:
+def landmarks_of(
+    embedded: EmbeddedPortraits, pictures: Float[Tensor, "batch 3 size size"]
+) -> Float[Tensor, "batch 66 2"]:
     """The 66 landmarks that the landmark network sees, in pixels."""
     return torch.cat([landmarks_66(embedded.landmarker(part)) for part in pictures.split(_DRAWN)])
 
@@ -204,7 +245,11 @@ def _latents(embedding: PortraitEmbedding, sampler: PortraitSampler) -> Float[Te
     person = split_spec("test", 1, index + 1, 1, seed, "medium", 1).person(torch.tensor([index]))
     latents = sampler.latents(person, torch.zeros_like(person), seed)
     truth = sampler.face_parameters(latents).pack().cpu()[0]
-    if embedding.truth is None or truth.shape != embedding.truth.shape or bool((truth - embedding.truth).abs().max() > _SAME_TRUTH):
+    if (
+        embedding.truth is None
+        or truth.shape != embedding.truth.shape
+        or bool((truth - embedding.truth).abs().max() > _SAME_TRUTH)
+    ):
         raise InputError(
             f"expected {embedding.name} to be portrait {index} of seed {seed}, its truth is another person's; embed it again with this "
             "version"

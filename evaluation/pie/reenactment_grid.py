@@ -127,7 +127,8 @@ def _picture(
 ) -> Image.Image:
     portraits = settings[0].portraits
     rows = [
-        [portraits[number], pair.image, *(result.images[number] for result in results)] for number, pair in enumerate(pairs)
+        [portraits[number], pair.image, *(result.images[number] for result in results)]
+        for number, pair in enumerate(pairs)
     ]
     columns = ["portrait", "reference", *(setting.label for setting in settings)]
     return grid_of(rows, [pair.transfer for pair in pairs], columns)

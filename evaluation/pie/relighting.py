@@ -9,7 +9,16 @@ from torch import Tensor
 
 from evaluation.figures import Cell, Figure
 from evaluation.pie.embedded import EmbeddedPortraits
-from evaluation.pie.looking import Seen, cross_pairs, edited_pictures, joined, judged_identity, look, recognition_error
+from evaluation.pie.looking import (
+    Seen,
+    cross_pairs,
+    edited_pictures,
+    joined,
+    judged_identity,
+    look,
+    photos_apart,
+    recognition_error,
+)
 from evaluation.pie.published import RELIGHTING, paper_order
 from evaluation.pie.shown_edits import count_portraits, in_common, readers_named
 
@@ -17,11 +26,12 @@ TABLE = "pie_relighting"
 # The constant on the first harmonic of each channel, so that coefficients of zero mean a soft white light (see renderers.shading): only
 # with it are coefficients light that can be scaled.
 _AMBIENT, _HARMONICS = 0.8, 9
-_READERS = ("mofa", "judge")
+READERS = ("mofa", "judge")
 
 
 def relighting_figures(settings: Sequence[EmbeddedPortraits], pairs: int) -> list[Figure]:
-    """The error of relighting transfers for each setting; none where no rig controls the illumination, or there are not two portraits.
+    """The error of relighting transfers for each setting; none where no rig controls the illumination, or there are not two portraits;
+    of photos apart from portraits and samples.
 
     Args:
         settings: Embeddings of the same portraits by several settings.
@@ -32,11 +42,23 @@ def relighting_figures(settings: Sequence[EmbeddedPortraits], pairs: int) -> lis
     if "illumination" not in first.opened.rig.components or len(first) < 2:
         return []
     rows: list[tuple[Cell, ...]] = [
-        (setting.label, "here", *measure_relighting(setting, pairs)) for setting in sorted(shared, key=lambda each: paper_order(each.label))
+        (setting.label, over, *measure_relighting(alone, pairs))
+        for over in photos_apart(first)
+        for setting in sorted(shared, key=lambda each: paper_order(each.label))
+        # One portrait has no other to take a light from.
+        if len(alone := photos_apart(setting)[over]) > 1
     ]
     rows += [(label, "published", 100, error, *[math.nan] * 5) for label, error in RELIGHTING.items()]
     columns = (
-        *("setting", "by", "pairs", "light_error", "light_error_judge", "unedited_light_error", "unedited_light_error_judge"),
+        *(
+            "setting",
+            "over",
+            "pairs",
+            "light_error",
+            "light_error_judge",
+            "unedited_light_error",
+            "unedited_light_error_judge",
+        ),
         *("recognition_error", "recognition_error_judge_spreads"),
     )
     caption = (
@@ -57,7 +79,7 @@ def measure_relighting(embedded: EmbeddedPortraits, pairs: int) -> tuple[int, fl
     inputs, references = portraits.at(own), portraits.at(reference)
     results = edited_pictures(embedded, own, embedded.parameters[reference], ("illumination",))
     relit = joined([look(embedded, pictures) for pictures in results])
-    errors = [_light_error(seen, references, reader) for seen in (relit, inputs) for reader in _READERS]
+    errors = [float(light_errors(seen, references, reader).mean()) for seen in (relit, inputs) for reader in READERS]
     relit_by_mofa, relit_by_judge, before_by_mofa, before_by_judge = errors
     recognition = float(recognition_error(inputs, relit).mean())
     identity = float(judged_identity(embedded, inputs, relit).mean())
@@ -76,8 +98,9 @@ def scale_invariant_distance(
     return ((scale * a - b).norm(dim=1) / b.norm(dim=1)).to(light.dtype)
 
 
-def _light_error(seen: Seen, reference: Seen, reader: str) -> float:
+def light_errors(seen: Seen, reference: Seen, reader: str) -> Float[Tensor, " batch"]:
+    """`scale_invariant_distance` of each picture's light to its reference's, as one of `READERS` sees both; NaN where nobody read."""
     found, wanted = getattr(seen, reader), getattr(reference, reader)
     if found is None or wanted is None:
-        return math.nan
-    return float(scale_invariant_distance(found.illumination, wanted.illumination).mean())
+        return torch.full_like(seen.identity[:, 0], math.nan)
+    return scale_invariant_distance(found.illumination, wanted.illumination)

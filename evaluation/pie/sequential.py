@@ -105,9 +105,7 @@ def _rows(embedded: EmbeddedPortraits, done: list[ShownEdit], result: EditedPict
     ]
 
 
-def _picture(
-    embedded: EmbeddedPortraits, labels: list[str], results: list[EditedPictures], shown: int
-) -> Image.Image:
+def _picture(embedded: EmbeddedPortraits, labels: list[str], results: list[EditedPictures], shown: int) -> Image.Image:
     fits, portraits = embedded.pictures(embedded.codes), embedded.portraits
     rows: list[list[Float[Tensor, "3 size size"]]] = []
     for place in shown_places(embedded, shown):

@@ -113,7 +113,9 @@ def measured(
     achieved = embedded.read(images)
     rig, judge = embedded.opened.rig, embedded.judge
     errors = {
-        component: _distance(component, asked, achieved, rig.network_of(component).parameter_std[rig.sizes.slice(component)])
+        component: _distance(
+            component, asked, achieved, rig.network_of(component).parameter_std[rig.sizes.slice(component)]
+        )
         for component in components
     }
     recognition = (embedded.identities(embedded.portraits) - embedded.identities(images)).square().sum(dim=1)
@@ -123,7 +125,9 @@ def measured(
     judged = {
         component: _distance(component, asked, after, judge.component_spread(component)) for component in components
     }
-    return EditedPictures(codes, images, asked, errors, judged, recognition, reading_change(judge, before, after).identity)
+    return EditedPictures(
+        codes, images, asked, errors, judged, recognition, reading_change(judge, before, after).identity
+    )
 
 
 def _distance(
@@ -160,7 +164,9 @@ def by_source(embedded: EmbeddedPortraits) -> dict[Source, list[int]]:
 def count_portraits(embedded: EmbeddedPortraits) -> str:
     """How many portraits of which source, for captions."""
     counts = {source: len(places) for source, places in by_source(embedded).items()}
-    return ", ".join(f"{count} {PLURALS[source] if count > 1 else PLURALS[source][:-1]}" for source, count in counts.items())
+    return ", ".join(
+        f"{count} {PLURALS[source] if count > 1 else PLURALS[source][:-1]}" for source, count in counts.items()
+    )
 
 
 def mean_at(values: Float[Tensor, " portraits"] | None, places: Sequence[int]) -> float:
@@ -180,7 +186,5 @@ def grid_of(
     column_labels: Sequence[str],
 ) -> Image.Image:
     """Images in [-1, 1], or pictures ready made, as a labelled grid."""
-    pictures = [
-        [to_picture(cell, SIZE) if isinstance(cell, Tensor) else cell for cell in row] for row in rows
-    ]
+    pictures = [[to_picture(cell, SIZE) if isinstance(cell, Tensor) else cell for cell in row] for row in rows]
     return picture_grid(pictures, row_labels, column_labels)

@@ -16,6 +16,9 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "StyleGAN2.weights": ("generator",),
     "FaceAutoencoder.weights": ("face encoder",),
     "CodeEncoderModule.weights": ("code encoder",),
+    "PIE.rig": ("RigNet",),
+    "EmbeddingDataModule.photos": ("photos", "picture"),
+    "EmbeddingDataModule.landmarks": ("landmark network",),
     "generator": ("generator",),
     # Checkpoints of other projects hold both networks.
     "discriminator": ("discriminator", "generator"),

@@ -175,16 +175,22 @@ class PieEnergies(nn.Module):
 
     def edit(self, achieved: Float[Tensor, "batch total"], sample: PieSample) -> Float[Tensor, " batch"]:
         """E_edit (11): l(I_v, [theta_v^taubar, theta^tau(rignet(w, theta_v^tau))])."""
-        return self.loss.of_each(*sample.rendering, self._unpacked(self._replaced(sample.parameters, achieved))).total
+        return self._rerendering(sample.rendering, self._replaced(sample.parameters, achieved))
 
     def invariance(self, achieved: Float[Tensor, "batch total"], target: PieTarget) -> Float[Tensor, " batch"]:
         """E_inv (13): l(I, [theta^taubar(rignet(w, theta_v^tau)), theta_I^tau])."""
-        return self.loss.of_each(*target.rendering, self._unpacked(self._replaced(achieved, target.parameters))).total
+        return self._rerendering(target.rendering, self._replaced(achieved, target.parameters))
 
     def recognition(self, image: Float[Tensor, "batch 3 size size"], target: PieTarget) -> Float[Tensor, " batch"]:
         """l_recog (14): || Psi(I) - Psi(picture) ||^2; of unit vectors, so from 0 to 4."""
         assert target.embedding is not None
         return (self._embedding(image.clamp(-1, 1)) - target.embedding).square().sum(dim=1)
+
+    def _rerendering(self, target: tuple[Tensor, Tensor], parameters: Tensor) -> Float[Tensor, " batch"]:
+        """l (10); NaN for parameters that are not finite: the renderer refuses them, and those of one portrait are to stop no other."""
+        finite = torch.isfinite(parameters).all(dim=1)
+        drawn = torch.where(finite[:, None], parameters, torch.zeros_like(parameters))
+        return torch.where(finite, self.loss.of_each(*target, self._unpacked(drawn)).total, torch.nan)
 
     def _replaced(self, parameters: Tensor, by: Tensor) -> Float[Tensor, "batch total"]:
         """[parameters^taubar, by^tau], packed."""

@@ -18,7 +18,7 @@ from lightning_modules.frozen import freeze, leave_unsynchronised
 from lightning_modules.pie.description import describe
 from lightning_modules.pie.energies import PieEnergies, PieSample
 from lightning_modules.pie.optimisation import CodeOptimisation
-from lightning_modules.pie.outcomes import EMBEDDINGS, record_failure, write_summary
+from lightning_modules.pie.outcomes import EMBEDDINGS, check_embedding, forget_failure, record_failure, write_summary
 from lightning_modules.pie.settings import PieSettings
 from lightning_modules.pie.states import FOLDER, load_state, save_state
 from lightning_modules.reduction import log_means
@@ -26,7 +26,7 @@ from lightning_modules.run_folder import folder_of
 from models.code_encoder import CodeEncoder
 from models.observers import load_face_embedder, load_landmark_detector
 from models.perceptual import PerceptualLoss, perceptual_loss
-from models.portrait_embedding import SUFFIX, PortraitEmbedding, load_embedding, load_embeddings, save_embedding
+from models.portrait_embedding import SUFFIX, PortraitEmbedding, load_embeddings, save_embedding
 from models.stylegan2 import load_generator
 from models.stylegan2.digest import generator_digest
 from models.stylerig import Provenance, load_rig_network
@@ -145,17 +145,13 @@ class PIE(LightningModule):
         """How far a portrait's optimisation came in earlier runs.
 
         Raises:
-            InputError: for a portrait that was embedded there with other settings, or another of the same name.
+            NameTaken: where something else has its file: another portrait of the same name, or no embedding at all.
+            InputError: for a portrait that was embedded there with other settings.
         """
         path = self.folder / f"{portrait.name}{SUFFIX}"
         if path.exists():
-            earlier = load_embedding(path)
-            if earlier.settings == self._settings_of_run() and bool((earlier.image == portrait.image).all()):
-                return self.iterations
-            raise InputError(
-                f"expected a folder for embeddings of this portrait under these settings, {path} is of another portrait or other settings; "
-                "choose another --model.output, or remove it"
-            )
+            check_embedding(path, portrait, self._settings_of_run())
+            return self.iterations
         state = load_state(self._state_path(portrait), self._digest(portrait))
         return 0 if state is None else min(state.iteration, self.iterations - 1)
 
@@ -182,6 +178,12 @@ class PIE(LightningModule):
         # Of one size throughout: distributed training does not notice when a parameter's size changes, and adds up its gradients.
         size = (self._data().batch_size, self.generator.num_layers, self.generator.w_dim)
         self.codes = nn.Parameter(torch.zeros(size, device=self.device))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        raise InputError(
+            "expected no checkpoint to embed portraits, got one: nothing is trained, and interrupted portraits go on from their states in "
+            "the folder of embeddings; leave --ckpt_path out"
+        )
 
     def training_step(self, step: PortraitStep, batch_idx: int) -> None:
         if not step.portraits:
@@ -250,6 +252,8 @@ class PIE(LightningModule):
         """The portraits of a step at their start, or where their states stand."""
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
+        for portrait in step.portraits:
+            forget_failure(self.folder, portrait)
         target = self.energies.target(step.images)
         group = CodeOptimisation(step.portraits, target, self.codes, optimiser, self.settings.schedule)
         if step.iteration == 0:
@@ -274,8 +278,9 @@ class PIE(LightningModule):
         codes = group.w_plus.detach().cpu()
         w = codes[:, 0] if group.in_w else None if group.w is None else group.w.cpu()
         for row, portrait in enumerate(group.portraits):
-            if row in group.failed or not bool(torch.isfinite(codes[row]).all()):
-                reason = group.failed.get(row, "its code is not finite; lower the step sizes")
+            finite = bool(torch.isfinite(codes[row]).all() and torch.isfinite(energies["total"][row]))
+            if row in group.failed or not finite:
+                reason = group.failed.get(row, "its code or energy is not finite at the end; lower the step sizes")
                 record_failure(self.folder, portrait, reason)
                 continue
             embedding = PortraitEmbedding(

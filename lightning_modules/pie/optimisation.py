@@ -71,7 +71,7 @@ class CodeOptimisation:
             self.start(self.w)
 
     def give_up(self, total: Float[Tensor, " portraits"], iteration: int) -> None:
-        """Give up portraits whose energy or gradient is not finite: they stay where they are, and the others go on."""
+        """Give up portraits whose energy or gradient is not finite: their gradients are 0 from then on, and the others go on."""
         assert self._codes.grad is not None
         finite = torch.isfinite(total.detach()) & torch.isfinite(self._codes.grad[: len(total)]).flatten(1).all(dim=1)
         for row in (~finite).nonzero()[:, 0].tolist():

@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
+from datamodules.portrait_batches import NameTaken
 from datamodules.portrait_sources import PreparedPortrait, RefusedPortrait
 from lightning_modules.checkpointing import whole_file
 from lightning_modules.pie.states import FOLDER
@@ -28,10 +30,38 @@ _LARGEST_SHEET = 200
 _LARGEST_CELL = 256
 
 
+def check_embedding(path: Path, portrait: PreparedPortrait, settings: Mapping[str, Any]) -> None:
+    """Refuse a file that holds anything but the embedding of a portrait under some settings: nothing is written over.
+
+    Raises:
+        NameTaken: for the embedding of another portrait, or none at all.
+        InputError: for one under other settings.
+    """
+    try:
+        found = load_embedding(path)
+    except InputError as error:
+        raise NameTaken(f"{error}, or remove it, or choose another --model.output") from error
+    if found.settings != settings:
+        raise InputError(
+            f"expected a folder for embeddings under these settings, {path} was made under others; choose another --model.output, "
+            "or remove it"
+        )
+    if not torch.equal(found.image, portrait.image):
+        raise NameTaken(
+            f"expected an embedding of this portrait in {path}, it is of another one, or of the photo before it was changed; "
+            "rename the photo, or remove the file to embed it anew"
+        )
+
+
 def record_failure(folder: Path, portrait: PreparedPortrait, reason: str) -> None:
     """Note why a portrait was given up, for the summary: another rank writes that."""
     with whole_file(folder / FOLDER / f"{portrait.name}{_FAILURE}") as file:
         file.write(json.dumps({"reason": reason}).encode())
+
+
+def forget_failure(folder: Path, portrait: PreparedPortrait) -> None:
+    """Drop what an earlier run noted: the portrait is embedded again."""
+    (folder / FOLDER / f"{portrait.name}{_FAILURE}").unlink(missing_ok=True)
 
 
 def write_summary(
