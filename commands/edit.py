@@ -76,7 +76,7 @@ def edit(
     Args:
         rig: files of trained rigs of one generator; a rig for one control goes before one for several.
         codes: file of codes, as `lightning generate` writes it; an embedding, or a folder of embeddings.
-        output: folder to write to.
+        output: folder to write to, another than that of the codes or of photos to paste into.
         names: of the codes to edit; by default all.
         yaw_deg: degrees, positive turns the nose to the image's right.
         pitch_deg: degrees, positive turns the nose down.
@@ -150,7 +150,8 @@ def edit(
     places = {} if paste_back is None else photo_places(subjects.embeddings, paste_back)
     drawn = asked.names if pictures and still else ()
     swept = asked.names[:sweep_codes] if sweeps and sweep_layout == "each" else ()
-    earlier = earlier_files(output, codes, names_of_files(drawn, swept, tuple(places)), overwrite)
+    photos = [place.path for place in places.values()]
+    earlier = earlier_files(output, codes, names_of_files(drawn, swept, tuple(places)), overwrite, photos)
     with warnings_as_lines():
         opened = open_rig(rig, generator, face_reconstruction, face_model).to(choose_device(device))
     asked.require(opened.generator)

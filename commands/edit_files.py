@@ -35,7 +35,9 @@ def names_of_files(pictures: Sequence[str], swept: Sequence[str], pasted: Sequen
     return files + photos
 
 
-def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite: bool) -> list[Path]:
+def earlier_files(
+    output: Path, codes: Path, of_codes: Sequence[str], overwrite: bool, photos: Sequence[Path] = ()
+) -> list[Path]:
     """What an earlier call wrote into the folder, to be deleted: files of names that its table has; others are not its own.
 
     Args:
@@ -43,9 +45,10 @@ def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite:
         codes: File of the codes to edit, or folder of embeddings.
         of_codes: Files that this call writes besides those of fixed names.
         overwrite: Whether these, and those of an earlier call, may be there.
+        photos: That edits are pasted into.
 
     Raises:
-        InputError: for a file, the folder of the codes or of another command's, and one that holds such files.
+        InputError: for a file, the folder of the codes, of the photos or of another command's, and one that holds such files.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"expected a folder to write to, {output} is a file; name another")
@@ -54,6 +57,9 @@ def earlier_files(output: Path, codes: Path, of_codes: Sequence[str], overwrite:
     source = locate(codes).resolve()
     if output.resolve() == (source if source.is_dir() else source.parent):
         raise InputError(f"expected another folder than that of the codes to edit, got {output}; name another")
+    # Pictures here could replace photos, and the next 'lightning fit' would take them for photos.
+    if output.resolve() in {photo.resolve().parent for photo in photos}:
+        raise InputError(f"expected another folder than that of the photos to paste into, got {output}; name another")
     own = [output / name for name in (CODES, TABLE, GRID, *(f"{SWEEP}{suffix}" for suffix in _VIDEOS))]
     present = [path for path in (*own, *(output / name for name in of_codes)) if path.exists()]
     if present and not overwrite:

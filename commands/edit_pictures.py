@@ -22,7 +22,7 @@ from models.stylerig.opening import OpenedRig
 
 _GRID_CODES = 64
 _GRID_WIDTH = 256
-# Cells in a row: of pairs of before and after, or of photo, embedding and edit.
+# Cells in a row: of pairs of before and after, or of portrait, embedding and edit.
 _GRID_COLUMNS = {2: 8, 3: 9}
 
 
@@ -69,7 +69,7 @@ def draw_edits(
                 cells += [_thumbnail(each) for each in (*shown, Image.fromarray(before[row]), picture)]
             if name in photos:
                 paste_edit(photos[name], before[row], pixels, mode).save(folder / f"{name}{PASTED}")
-    labels = ["photo", "embedding", "edited"] if subjects.embeddings else ["before", "after"]
+    labels = ["portrait", "embedding", "edited"] if subjects.embeddings else ["before", "after"]
     width = min(_GRID_COLUMNS[len(labels)], len(cells))
     grid = [cells[start : start + width] for start in range(0, len(cells), width)]
     picture_grid(grid, column_labels=labels * (width // len(labels))).save(folder / GRID)

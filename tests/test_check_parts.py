@@ -77,6 +77,21 @@ def test_other_files_stay_files(tmp_path: Path) -> None:
         identify(tmp_path / "pipe.pkl")
 
 
+def test_files_of_pie_are_told_apart(tmp_path: Path) -> None:
+    assert identify(asset_path("demo_directions.safetensors")).kind == "linear directions"
+    Image.new("RGB", (8, 8)).save(tmp_path / "me.png")
+
+    def status(owner: str, parameter: str, value: Path) -> str:
+        reference = Reference(parameter, str(value), owner, parameter, "input", (parameter,))
+        return check_files([reference])[0][0].status
+
+    assert status("PIE", "rig", asset_path("demo_pie_rig_pose.safetensors")) == "ok"
+    assert status("PIE", "rig", asset_path("demo_generator.safetensors")) == "fix"
+    assert status("EmbeddingDataModule", "landmarks", asset_path("demo_generator.safetensors")) == "fix"
+    for photos in (tmp_path, tmp_path / "me.png"):
+        assert status("EmbeddingDataModule", "photos", photos) == "ok"
+
+
 def test_photos_are_those_that_training_reads(tmp_path: Path) -> None:
     for number in range(2):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.gif")

@@ -227,6 +227,24 @@ def test_the_changed_region_is_whole_and_fades():
     assert changed_region(before, np.full_like(before, 255)).min() == 1
 
 
+def test_a_face_that_changed_at_its_borders_is_shown_whole():
+    before, after = np.zeros((2, 1024, 1024, 3), np.uint8)
+    # What changed is open below, so that it encloses nothing.
+    after[200:800, 250:350] = after[200:800, 650:750] = after[200:300, 250:750] = 255
+    region = changed_region(before, after)
+    assert region[250:750, 300:700].min() == 1
+    assert region[:100].max() == region[950:].max() == region[:, :150].max() == region[:, 850:].max() == 0
+
+
+def test_no_edit_is_written_among_the_photos(world, tmp_path, capsys):
+    photos = world / "photos" / "trip"
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    with pytest.raises(SystemExit):
+        run(world, photos, "--yaw-deg", "5", "--paste-back", str(world / "photos"), "--overwrite")
+    assert "that of the photos" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
+
+
 def test_photos_that_are_missing_or_others_are_refused(world, tmp_path, capsys):
     words = ("--yaw-deg", "5", "--paste-back")
     empty = tmp_path / "empty"
@@ -292,6 +310,9 @@ def test_sweeps_go_along_directions(world, tmp_path):
         (("--direction", "{}:smile=1"), "one of the directions yaw, age"),
         (("--direction", "{}:age=1", "{}:age=2"), "once"),
         (("--direction", "{}:age=1", "--sweep", "{}:age=0:1:3"), "once"),
+        # Another spelling of the file, whose columns in the table would be the same.
+        (("--direction", "{}:age=1", "/{}:age=2"), "each direction once"),
+        (("--direction", "{}:age=1", "--sweep", "/{}:age=0:1:3"), "each direction once"),
         (("--sweep", "{}:age=0:1:1"), "2 to 12000 frames"),
         (("--direction", "none.safetensors:age=1"), "none.safetensors"),
     ],
