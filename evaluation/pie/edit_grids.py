@@ -37,7 +37,7 @@ COLUMNS = (
     "identity_change_by_judge_spreads",
 )
 # What is asked in Fig. 3, 5, 6 and 7 is to be seen in the paper, not read: these edits are ours.
-_YAWS, _PITCHES, _AZIMUTHS = (-35.0, -18.0, 18.0, 35.0), (-18.0, 18.0), (-60.0, 60.0)
+_YAWS, _PITCHES, _AZIMUTHS = (-35.0, -18.0, 18.0, 35.0), (-18.0, 18.0), (-30.0, 30.0)
 _EXPRESSIONS = ("smile", "open_mouth", "frown", "blink", "brow_raise", "pucker")
 # Of models whose expressions have no names: the first ones.
 _UNNAMED = 3

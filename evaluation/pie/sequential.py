@@ -25,7 +25,7 @@ from evaluation.pie.shown_edits import (
 from models.stylerig.sliders import Slider
 
 # What is asked; ours, the paper's can be seen alone.
-_YAW, _AZIMUTH = 22.0, -50.0
+_YAW, _AZIMUTH = 22.0, 25.0
 
 COLUMNS = (
     "setting",
