@@ -1,13 +1,14 @@
 """Face parameters of a picture by optimisation: the parameters whose rendering looks like it (analysis by synthesis)."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from datamodules.face_fits.descent import DescentSchedule, descend_rows
+from datamodules.face_fits.fitting import fit_errors
 from lightning_modules.face_reconstruction import statistical_regulariser
 from lightning_modules.render_loss import RenderLoss, RenderLossWeights, landmarks_66
 from models.morphable import COMPONENTS, FaceParameters, ParameterSizes
@@ -61,7 +62,9 @@ class ParameterFitSettings:
         weights = (self.regulariser, self.reflectance_ratio, self.illumination_ratio)
         positive = (self.expression_deviation, self.largest_landmark_error, self.largest_colour_error)
         if min(self.rigid_steps, self.steps, self.batch_size) < 1 or min(weights) < 0 or min(positive) <= 0:
-            raise InputError(f"expected steps, a batch and deviations above 0 and weights of 0 or more, got {self}; correct them")
+            raise InputError(
+                f"expected steps, a batch and deviations above 0 and weights of 0 or more, got {self}; correct them"
+            )
 
 
 @dataclass(frozen=True)
@@ -114,78 +117,64 @@ def fit_parameters(
             f"expected finite pictures of at least {renderer.image_size[1]} pixels, got {tuple(images.shape)}; give larger ones, or a "
             "renderer of smaller ones"
         )
-    parts = [_fit_batch(batch, landmarker, renderer, sizes, settings) for batch in images.split(settings.batch_size)]
-    joined = (
-        torch.cat([getattr(part, name) for part in parts])
-        for name in ("loss", "landmark_error", "colour_error", "reliable")
-    )
-    return ParameterFit(FaceParameters.cat([part.parameters for part in parts]), *joined)
-
-
-def _fit_batch(
-    images: Tensor, landmarker: nn.Module, renderer: FaceRenderer, sizes: ParameterSizes, settings: ParameterFitSettings
-) -> ParameterFit:
     loss = RenderLoss(renderer, settings.loss)
-    landmarks_alone = RenderLoss(renderer, replace(settings.loss, photometric=0.0))
     with torch.no_grad():
-        pixels, landmarks = loss.targets(images, landmarker(images))
-    start = FaceParameters.zeros(len(images), sizes, images.device)
-    values = {name: getattr(start, name).requires_grad_() for name in COMPONENTS}
-
-    def current() -> FaceParameters:
-        return FaceParameters(**values)
-
-    with torch.enable_grad():
-        for _ in _descend(values, _RIGID, settings.rigid_steps):
-            # Losses are means over the batch: times its size, no picture's gradient depends on the others.
-            (len(images) * landmarks_alone(pixels, landmarks, current()).total).backward()
-        for _ in _descend(values, COMPONENTS, settings.steps):
-            parameters = current()
-            regulariser = statistical_regulariser(
-                parameters, settings.expression_deviation, settings.reflectance_ratio, settings.illumination_ratio
-            )
-            total = loss(pixels, landmarks, parameters).total + settings.regulariser * regulariser
-            (len(images) * total).backward()
-    return _judged(current().detach(), pixels, landmarks, loss, settings)
+        read = [loss.targets(batch, landmarker(batch)) for batch in images.split(settings.batch_size)]
+    pixels, landmarks = (torch.cat(parts) for parts in zip(*read, strict=True))
+    found = _descended(loss, pixels, landmarks, sizes, settings)
+    rows = torch.arange(len(images), device=images.device).split(settings.batch_size)
+    return ParameterFit(found, *_judged(found, pixels, landmarks, rows, loss, settings))
 
 
-def _descend(values: dict[str, Tensor], components: Iterable[str], steps: int) -> Iterable[None]:
-    """Steps of Adam over components of `values`; between two of them the caller puts gradients there."""
-    groups = [{"params": [values[name]], "lr": _RATES[name]} for name in components]
-    optimiser = torch.optim.Adam(groups)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
-    for _ in range(steps):
-        for value in values.values():
-            value.grad = None
-        yield
-        for value in values.values():
-            if value.grad is not None:
-                # A picture whose gradient overflows stays where it is and is flagged in the end.
-                value.grad.nan_to_num_(0.0, 0.0, 0.0)
-        optimiser.step()
-        schedule.step()
+def _descended(
+    loss: RenderLoss,
+    pixels: Float[Tensor, "faces 3 rows columns"],
+    landmarks: Float[Tensor, "faces 66 2"],
+    sizes: ParameterSizes,
+    settings: ParameterFitSettings,
+) -> FaceParameters:
+    """Rotation and translation, then everything, of each picture on its own."""
+    landmarks_alone = RenderLoss(loss.renderer, replace(settings.loss, photometric=0.0))
+
+    def rigid(rows: Tensor, parameters: FaceParameters) -> Tensor:
+        return landmarks_alone.of_each(pixels[rows], landmarks[rows], parameters).total
+
+    def full(rows: Tensor, parameters: FaceParameters) -> Tensor:
+        # A mean over the batch, in the loss of each: times the batch, no picture's gradient depends on the others.
+        regulariser = statistical_regulariser(
+            parameters, settings.expression_deviation, settings.reflectance_ratio, settings.illumination_ratio
+        )
+        return loss.of_each(pixels[rows], landmarks[rows], parameters).total + settings.regulariser * regulariser
+
+    def schedule(steps: int, components: Iterable[str]) -> DescentSchedule:
+        moved = {name: _RATES[name] for name in components}
+        return DescentSchedule(steps, moved, decay=True, batch_size=settings.batch_size)
+
+    start = FaceParameters.zeros(len(pixels), sizes, pixels.device)
+    placed = descend_rows(rigid, start, schedule(settings.rigid_steps, _RIGID)).parameters
+    return descend_rows(full, placed, schedule(settings.steps, COMPONENTS)).parameters
 
 
 @torch.no_grad()
 def _judged(
     parameters: FaceParameters,
-    pixels: Tensor,
-    landmarks: Tensor,
+    pixels: Float[Tensor, "faces 3 rows columns"],
+    landmarks: Float[Tensor, "faces 66 2"],
+    batches: Iterable[Int64[Tensor, " batch"]],
     loss: RenderLoss,
     settings: ParameterFitSettings,
-) -> ParameterFit:
-    render = loss.renderer(parameters)
-    squared = (render.mask[:, 0] * (pixels - render.image).square().sum(dim=1)).sum(dim=(1, 2))
-    covered = render.mask.sum(dim=(1, 2, 3))
-    # A face that has left the picture agrees with nothing in it.
-    colour_error = torch.where(covered > 0, (squared / covered.clamp_min(1)).sqrt(), torch.inf)
-    distances = (landmarks_66(render.landmarks) - landmarks).norm(dim=2).mean(dim=1) / loss.renderer.image_size[0]
-    losses = torch.stack(
-        [loss(pixels[i : i + 1], landmarks[i : i + 1], parameters[i]).total for i in range(len(parameters))]
-    )
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss, landmark error, colour error and whether it is relied on, of each picture; see `ParameterFit`."""
+    measured = []
+    for rows in batches:
+        chosen = parameters[rows]
+        render = loss.renderer(chosen)
+        errors = fit_errors(render, landmarks_66(render.landmarks), pixels[rows], landmarks[rows])
+        measured.append((loss.of_each(pixels[rows], landmarks[rows], chosen).total, *errors))
+    losses, distances, colour_error = (torch.cat(parts) for parts in zip(*measured, strict=True))
     reliable = (
         torch.isfinite(losses)
         & (distances <= settings.largest_landmark_error)
         & (colour_error <= settings.largest_colour_error)
     )
-    return ParameterFit(parameters, losses, distances, colour_error, reliable)
+    return losses, distances, colour_error, reliable

@@ -3,7 +3,7 @@
 Every file in `configs/` that names a model needs an entry in `OVERRIDES`, and every one that changes the model of another in `OVERLAYS`;
 `tests/test_shipped_configs.py` fails otherwise.
 The test runs in a folder that holds `generator.safetensors` and `landmarks.safetensors`, untrained networks of 16 pixels, and `photos`;
-for PIE also the other networks of `tests.tiny_pie.write_pie_networks`.
+for PIE also the other networks of `tests.tiny_pie.write_pie_networks`, for StyleFaceUV those of `tests.tiny_stylefaceuv`.
 """
 
 STEPS = (
@@ -38,6 +38,28 @@ TINY_PIE = (
     "--model.perceptual observers --data.samples 2 --data.batch_size 2 --trainer.limit_train_batches 2"
 )
 
+TINY_CODE_COEFFICIENTS = [
+    STEPS,
+    "--model.generator generator.safetensors --model.face_reconstruction null --model.settings.hidden [2,1] --data.folder fits",
+    "--data.generator generator.safetensors --data.landmarker landmarks.safetensors --data.count 10 --data.batch_size 2",
+    "--data.validation_fraction 0.3 --data.max_yaw_deg null --data.scene.face_model procedural:coarse",
+    # Whatever untrained networks make of each other's pictures is kept.
+    '--data.settings {"rigid_steps":1,"steps":1,"largest_landmark_error":100.0,"largest_colour_error":100.0}',
+]
+TINY_STEP_SIZE = [
+    STEPS,
+    "--model.generator generator.safetensors --model.coefficients coefficients.safetensors --model.second_reader null",
+    "--model.directions directions.safetensors --model.settings.hidden [2,1]",
+    FEW_PAIRS,
+]
+
+# Its length is counted in images, as that of the teacher.
+TINY_UV = [
+    "--model.generator generator.safetensors --model.coefficients coefficients.safetensors --model.step_size step_size.safetensors",
+    "--model.discriminator null --model.perceptual observers --model.total_images 8 --data.batch_size 2 --data.train_pairs 8",
+    "--data.validation_pairs 2 --trainer.val_check_interval 2 --trainer.num_sanity_val_steps 0 --trainer.precision 32-true",
+]
+
 OVERRIDES: dict[str, list[str]] = {
     "configs/demo/code_encoder.yaml": [
         STEPS,
@@ -50,6 +72,9 @@ OVERRIDES: dict[str, list[str]] = {
     "configs/demo/judge.yaml": [STEPS, FEW_PORTRAITS, "--model.statistics_batches 2"],
     "configs/demo/landmarks.yaml": [STEPS, FEW_PORTRAITS],
     "configs/demo/pie.yaml": [TINY_PIE],
+    "configs/demo/stylefaceuv_coefficients.yaml": TINY_CODE_COEFFICIENTS,
+    "configs/demo/stylefaceuv_step_size.yaml": TINY_STEP_SIZE,
+    "configs/demo/stylefaceuv_uv.yaml": TINY_UV,
     "configs/demo/stylerig_all.yaml": TINY_RIG,
     "configs/demo/stylerig_expression.yaml": TINY_RIG,
     "configs/demo/stylerig_geometry.yaml": TINY_RIG,
@@ -69,6 +94,9 @@ OVERRIDES: dict[str, list[str]] = {
     "configs/ffhq256/face_autoencoder.yaml": [*TINY_FACE_AUTOENCODER, COARSE, "--model.scene.image_size 16"],
     "configs/ffhq256/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS, COARSE],
     "configs/ffhq256/pie.yaml": [TINY_PIE, COARSE, "--data.landmarks null"],
+    "configs/ffhq256/stylefaceuv_coefficients.yaml": [*TINY_CODE_COEFFICIENTS, COARSE],
+    "configs/ffhq256/stylefaceuv_step_size.yaml": [*TINY_STEP_SIZE, COARSE],
+    "configs/ffhq256/stylefaceuv_uv.yaml": [*TINY_UV, COARSE],
     "configs/ffhq256/stylerig.yaml": [*TINY_RIG, COARSE],
     "configs/teacher.yaml": [
         "--data.root photos --data.batch_size 4 --model.total_images 16 --model.sample_every 8",

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms
 
+from datamodules.face_fits.fitting import FaceFits
+from datamodules.face_fits.shards import FitPlan, load_shard, save_shard
 from datamodules.photos.decoding import decode_photo
 from datamodules.photos.records import FaceTransform, PhotoRecord, read_record, write_record
 from evaluation.run_checks.kinds import identify
@@ -28,13 +30,15 @@ from models.latent_directions import (
 )
 from models.morphable.coefficients import load_coefficients
 from models.morphable.loading import load_face_model, save_face_model
-from models.morphable.parameters import ParameterSizes
+from models.morphable.parameters import FaceParameters, ParameterSizes
 from models.morphable.procedural import procedural_model
 from models.observers import IdentityNet, Judge, LandmarkNet, load_face_embedder, load_judge, load_landmark_detector
 from models.observers.face_api import FaceApiNetwork
 from models.observers.loading import save_observer
 from models.portrait_embedding import PortraitEmbedding, load_embedding, save_embedding
 from models.safe_pickle import read_pickle
+from models.stylefaceuv import CodeCoefficients, MirrorStep, StepSize, load_official
+from models.stylefaceuv.uv_generator import UVGenerator
 from models.stylegan2 import Discriminator, Generator
 from models.stylegan2.loading import load_discriminator, load_generator, save_discriminator, save_generator
 from models.stylegan2.rosinality import rosinality_discriminator, rosinality_generator
@@ -112,6 +116,13 @@ def _embedding(folder: Path) -> Path:
     return save_embedding(folder / "p.safetensors", embedding)
 
 
+def _fitted_faces(folder: Path) -> Path:
+    plan = FitPlan(2, 2, {"seed": 0}, _provenance(), SIZES)
+    errors, steps = torch.zeros(2), torch.ones(2, dtype=torch.int64)
+    fits = FaceFits(FaceParameters.zeros(2, SIZES), errors, errors, errors, steps, steps, torch.tensor([0, 3]))
+    return save_shard(folder / "faces-0-2.safetensors", plan, range(2), fits, torch.zeros(2, 4, 8), ("a", "b"))
+
+
 def _own_generator(folder: Path) -> Path:
     return save_generator(folder / "g.safetensors", _generator())
 
@@ -175,6 +186,22 @@ def _lightning(folder: Path) -> Path:
         "state_dict": network.state_dict(),
         "callbacks": {Canary: {"score": torch.tensor(0.5)}},
         "optimizer_states": [optimizer.state_dict()],
+        "hyper_parameters": argparse.Namespace(canary=Canary()),
+    }
+    torch.save(contents, path)
+    return path
+
+
+def _official_step(folder: Path) -> Path:
+    """The step size's checkpoint of StyleFaceUV's authors, of codes of 2 layers and width 4."""
+    path = folder / "step.ckpt"
+    network = torch.nn.Sequential(
+        torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)
+    )
+    state = {f"stylecode_to_scalar_model.Net.{name}": value for name, value in network.state_dict().items()}
+    contents = {
+        "state_dict": {**state, "pose_normal_direction": torch.ones(2, 4)},
+        "callbacks": {Canary: {}},
         "hyper_parameters": argparse.Namespace(canary=Canary()),
     }
     torch.save(contents, path)
@@ -357,10 +384,32 @@ KINDS = (
         lambda folder: SteeringNetwork(4, 8, ("rotation",), SIZES).save(folder / "s.safetensors", _provenance(), _SOURCES),
         lambda path: load_rig_network(path, _provenance()),
     ),
+    Kind(
+        "UV generator .safetensors",
+        lambda folder: UVGenerator([6, 4], 8).save(folder / "u.safetensors", _provenance()),
+        lambda path: UVGenerator.load(path, _provenance()),
+    ),
+    Kind(
+        "code coefficients .safetensors",
+        lambda folder: CodeCoefficients(4, 8, SIZES, (2,)).save(folder / "c.safetensors", _provenance()),
+        lambda path: CodeCoefficients.load(path, _provenance()),
+    ),
+    Kind(
+        "step size .safetensors",
+        lambda folder: StepSize(4, 8, (2,)).save(folder / "s.safetensors", _provenance()),
+        lambda path: StepSize.load(path, _provenance()),
+    ),
+    Kind(
+        "mirror step .safetensors",
+        lambda folder: MirrorStep(4, 8, (2,)).save(folder / "m.safetensors", _provenance()),
+        lambda path: MirrorStep.load(path, _provenance()),
+    ),
+    Kind("step size of StyleFaceUV's authors .ckpt", _official_step, load_official),
     Kind("calibration of a rig .json", _calibration, load_calibration),
     Kind("latent codes .safetensors", _codes, load_codes),
     Kind("portrait embedding .safetensors", _embedding, load_embedding),
     Kind("latent directions .safetensors", _directions, load_directions),
+    Kind("fitted faces .safetensors", _fitted_faces, load_shard),
     Kind("face model .safetensors", _own_face_model, load_face_model),
     Kind("Basel model of the tools .mat", _mat, load_face_model),
     Kind("Basel model .h5", _h5, _read_h5),

@@ -15,6 +15,7 @@ from tests.config_overrides import COARSE, OVERLAYS, OVERRIDES
 from tests.conftest import ROOT
 from tests.photo_files import write_photos
 from tests.tiny_pie import write_pie_networks
+from tests.tiny_stylefaceuv import write_stylefaceuv_networks
 from tests.tiny_stylerig import write_networks
 
 CONFIGS = {str(path.relative_to(ROOT)): yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs").rglob("*.yaml"))}
@@ -51,6 +52,8 @@ def train(folder: Path, monkeypatch: pytest.MonkeyPatch, base: str, *words: str)
     monkeypatch.chdir(folder)
     embeds = MODELS[base]["class_path"] == "lightning_modules.pie.module.PIE"
     (write_pie_networks if embeds else write_networks)(folder)
+    if "stylefaceuv" in base:
+        write_stylefaceuv_networks(folder)
     write_photos(folder / "photos")
     assert base in OVERRIDES, f"{base} has no entry in tests/config_overrides.py"
     quiet = ["--trainer.accelerator", "cpu", "--logger.wandb", "disabled", "--trainer.enable_model_summary", "false"]
