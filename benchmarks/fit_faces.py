@@ -103,8 +103,10 @@ def main() -> None:
         few = slice(0, options.alone)
         alone, seconds = timed_fit(images[few], landmarks[few], renderer, drawn, settings, 1)
         moved = float((alone.parameters.rotation - fits.parameters[few].rotation).rad2deg().abs().max())
+        own = float((alone.rigid_steps + alone.steps).float().mean())
         print(
-            f"one at a time: {options.alone / seconds:.3f} a second; in batches {speed * seconds / options.alone:.1f} times as many"
+            f"one at a time, {own:.0f} steps on average: {options.alone / seconds:.3f} a second; "
+            f"in batches {speed * seconds / options.alone:.1f} times as many"
         )
         print(f"largest difference of an angle between both: {moved:.2f} degrees")
     kept = (fits.failure == 0).nonzero()[:, 0]

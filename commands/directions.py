@@ -9,8 +9,8 @@ from lightning_modules.progress import check_seed
 from models.latent_directions import KIND, LatentDirections, save_directions
 from models.morphable import ParameterSizes
 from models.morphable.loading import SHIPPED, load_face_model
+from models.stylefaceuv.loading import load_code_reader
 from models.stylegan2.loading import load_generator
-from models.stylerig.loading import load_face_reconstruction
 from models.stylerig.provenance import Provenance
 from models.weights import build_from, describe_weights
 from renderers.camera import PerspectiveCamera
@@ -40,7 +40,8 @@ def directions(
 
     Args:
         generator: StyleGAN2 file.
-        face_reconstruction: what reads codes: weights of F, or of a face encoder, which reads their pictures (slower: draws them all).
+        face_reconstruction: what reads codes: weights of F, of StyleFaceUV's F3D, or of a face encoder, which reads their pictures (slower:
+            draws them all).
         output: file to write.
         attributes: what to find directions of: yaw, pitch, roll, light_azimuth, light_elevation, light_strength, light_brightness,
             light_warmth, or an expression of the face model.
@@ -60,7 +61,8 @@ def directions(
     info = describe_weights(face_reconstruction)
     if "provenance" not in info.config or "sizes" not in info.config:
         raise InputError(
-            f"expected weights of a face reconstruction or face encoder, {info.path} is of kind '{info.kind}'; name one that reads codes"
+            f"expected weights of a face reconstruction, code coefficients or a face encoder, {info.path} is of kind '{info.kind}'; "
+            "name one that reads codes"
         )
     trained_for = build_from(info.path, lambda: Provenance.from_config(info.config["provenance"]))
     sizes = build_from(info.path, lambda: ParameterSizes(**info.config["sizes"]))
@@ -69,7 +71,7 @@ def directions(
         network = load_generator(generator)
         model = load_face_model(face_model, sizes)
         camera = PerspectiveCamera(trained_for.focal_length, trained_for.camera_distance, trained_for.principal_point)
-        reader = load_face_reconstruction(face_reconstruction, Provenance.of(network, model, camera), network)
+        reader = load_code_reader(face_reconstruction, Provenance.of(network, model, camera), network)
         found = find_directions(network.to(where), reader.to(where), model.to(where), settings, seed, batch_size, _say)
         save_directions(output, found)
     print(directions_table(found))

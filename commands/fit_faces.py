@@ -23,6 +23,9 @@ from models.observers import load_landmark_detector
 from models.stylegan2.loading import load_generator
 from renderers.errors import InputError
 
+# Pixels that photos are fitted at by default, those of the papers.
+_PHOTO_SIZE = 256
+
 
 def fit_faces(
     landmarker: str,
@@ -59,7 +62,8 @@ def fit_faces(
         photos: folder of aligned square photos in its place.
         count: codes; all photos are fitted.
         image_size: pixels at which pictures are compared; by default those of the generator, and 256 for photos.
-        preset: the demo's settings, or the published ones of StyleFaceUV (1000 rigid steps, 500 of everything).
+        preset: the demo's settings, or the published ones of StyleFaceUV (1000 rigid steps, 500 of everything), which
+            --tolerance 0 takes in full.
         rigid_steps: at most so many, in place of the preset's.
         steps: at most so many of everything, in place of the preset's.
         tolerance: a face is done where its loss falls by less than this share in a window; 0 takes all steps.
@@ -86,6 +90,7 @@ def fit_faces(
         raise InputError(
             f"expected a batch and files of one face or more, got {batch_size} and {shard_size}; raise them"
         )
+    scene = FitScene(face_model, region, focal_length, distance, image_size)
     with warnings_as_lines(), repeatable_convolutions():
         where = choose_device(device)
         if device == "auto" and where.type == "cuda" and shard is None:
@@ -97,8 +102,7 @@ def fit_faces(
             )
         else:
             assert photos is not None
-            source = FolderFaces(photos, image_size or 256)
-        scene = FitScene(face_model, region, focal_length, distance, image_size)
+            source = FolderFaces(photos, _PHOTO_SIZE if image_size is None else image_size)
         network = load_landmark_detector(landmarker).to(where)
         plan = fit_missing(output, source, network, scene, settings, where, batch_size, shard_size, share, _say)
     parts = load_complete(output, plan)

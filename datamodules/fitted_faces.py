@@ -107,7 +107,7 @@ class FittedFacesDataModule(ResumableDataModule):
             batch_size: Codes per step and rank (16 in StyleFaceUV).
             validation_fraction: Of the codes, held out (a tenth in StyleFaceUV's release); test batches are the same.
             max_yaw_deg: Leave faces out that are turned further; 30 in StyleFaceUV's release, null for none.
-            seed: Of the order.
+            seed: Of the order, and of what is held out.
             num_workers: Worker processes.
         """
         super().__init__()

@@ -18,9 +18,9 @@ from torch import Tensor
 from datamodules.latent_pairs import PairRecipe, Split
 from models.latent_directions import DirectionQuality, LatentDirection, LatentDirections
 from models.morphable import MorphableModel
+from models.stylefaceuv.loading import CodeReader
 from models.stylegan2 import Generator
 from models.stylegan2.digest import generator_digest
-from models.stylerig.parameter_reader import ParameterReader
 from models.stylerig.sliders import read_slider, unit_of
 from renderers.errors import InputError
 
@@ -77,7 +77,7 @@ class _Extremes(NamedTuple):
 @torch.no_grad()
 def find_directions(
     generator: Generator,
-    reader: ParameterReader,
+    reader: CodeReader,
     face_model: MorphableModel,
     settings: DirectionSettings = DirectionSettings(),
     seed: int = 0,
@@ -88,7 +88,7 @@ def find_directions(
 
     Args:
         generator: In whose W.
-        reader: Reads codes: F, or a face encoder through their pictures; on the generator's device.
+        reader: Reads codes: F, F3D, or a face encoder through their pictures; on the generator's device.
         face_model: Of what is read.
         settings: See there.
         seed: Of the codes.
@@ -142,7 +142,7 @@ class _Codes:
 
 
 def _read(
-    source: _Codes, reader: ParameterReader, face_model: MorphableModel, names: Sequence[str], split: Split, count: int
+    source: _Codes, reader: CodeReader, face_model: MorphableModel, names: Sequence[str], split: Split, count: int
 ) -> tuple[dict[str, Float[Tensor, " codes"]], _Moments]:
     """Readings of all codes, not-a-number where one says nothing, and the codes' mean and covariance."""
     readings: dict[str, list[Tensor]] = {name: [] for name in names}

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from datamodules.face_fits.fitting import colour_errors
 from datamodules.fitted_faces import FittedBatch, FittedFacesDataModule
 from lightning_modules.face_reconstruction import landmark_error, optimiser_of
 from lightning_modules.face_scene import FaceScene
@@ -41,7 +42,7 @@ class CodeCoefficientsSettings:
             coefficients as they are.
         learning_rate: Of Adam at the start: 1e-5 in the paper.
         milestones: Epochs after which it falls to a tenth: the release's 5, 10 and 15 lead from the paper's first rate to its last, 1e-8.
-            None: to zero along a half cosine over the run.
+            Empty: to zero along a half cosine over the run.
     """
 
     hidden: Sequence[int] = PUBLISHED_HIDDEN
@@ -86,7 +87,7 @@ def coefficient_errors(predicted: FaceParameters, fitted: FaceParameters) -> dic
 def colour_error(
     renderer: FaceRenderer, parameters: FaceParameters, images: Float[Tensor, "batch 3 size size"]
 ) -> Float[Tensor, " batch"]:
-    """Root mean square length of the RGB difference (colours in 0..1) over the rendered face.
+    """Root mean square length of the RGB difference (colours in 0..1) over the rendered face; infinite where it left the picture.
 
     Args:
         renderer: Draws the faces.
@@ -94,10 +95,7 @@ def colour_error(
         images: What they should look like, in [-1, 1], of the renderer's size or larger.
     """
     wanted = to_unit(nn.functional.interpolate(images, size=renderer.image_size, mode="area"))
-    render = renderer(parameters)
-    mask = render.mask[:, 0]
-    squared = (render.image - wanted).square().sum(dim=1)
-    return ((mask * squared).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)).clamp_min(1)).sqrt()
+    return colour_errors(renderer(parameters), wanted)
 
 
 class CodeCoefficientsModule(LightningModule):

@@ -20,6 +20,7 @@ from lightning_modules.measured import MeasuredModule
 from lightning_modules.pair_batches import codes_and_images
 from lightning_modules.reduction import log_means
 from lightning_modules.run_folder import folder_of
+from lightning_modules.stylefaceuv_checks import check_bound, check_options, check_parts
 from lightning_modules.stylefaceuv_losses import UVLosses
 from lightning_modules.stylefaceuv_progress import UVProgress
 from lightning_modules.stylefaceuv_settings import UVSettings
@@ -85,7 +86,7 @@ class StyleFaceUV(MeasuredModule):
             InputError: for files that are missing, broken or do not fit each other, and options that contradict each other.
         """
         super().__init__()
-        _check_options(scene, settings, step_size, perceptual)
+        check_options(scene, settings, step_size, perceptual)
         check_intervals({"sample_every": sample_every})
         check_positive({"total_images": None if total_images is None else float(total_images)})
         self.automatic_optimization = False
@@ -98,6 +99,7 @@ class StyleFaceUV(MeasuredModule):
             self.network = UVGenerator.from_generator(self.generator, bound, TextureFrame.around(region))
         else:
             self.network = UVGenerator.load(weights, self.provenance)
+            check_bound(settings, self.network.displacement_bound, weights)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.network.requires_grad_(True).train()
         self.discriminator = _opponent(self.generator, discriminator)
@@ -177,6 +179,7 @@ class StyleFaceUV(MeasuredModule):
         self.log("train/images_seen", float(self.images_seen), prog_bar=True)
 
     def on_train_start(self) -> None:
+        check_parts(self.trainer, self.settings, self.discriminator)
         self._stop_when_due()
 
     def on_train_batch_end(self, outputs: object, batch: LatentPairs, batch_idx: int) -> None:
@@ -278,26 +281,11 @@ def _psnr(
     target: Float[Tensor, "batch 3 size size"],
     mask: Float[Tensor, "batch 1 size size"],
 ) -> Float[Tensor, ""]:
-    """Mean peak signal-to-noise ratio in decibels on the pixels of a mask, of an image in [0, 1] and a target in [-1, 1]."""
+    """Mean peak signal-to-noise ratio in decibels on the pixels of a mask, of an image in [0, 1] and a target in [-1, 1].
+
+    A face of which the mask holds no pixel counts as 0 decibels, an error as large as colours allow: it must not raise the mean.
+    """
     squared = ((image - to_unit(target)).square().mean(dim=1, keepdim=True) * mask).sum(dim=(1, 2, 3))
-    error = squared / mask.sum(dim=(1, 2, 3)).clamp_min(1)
+    pixels = mask.sum(dim=(1, 2, 3))
+    error = torch.where(pixels > 0, squared / pixels.clamp_min(1), 1.0)
     return -10 * error.clamp_min(1e-12).log10().mean()
-
-
-def _check_options(scene: FaceScene, settings: UVSettings, step_size: str | None, perceptual: str | None) -> None:
-    """Refuse options that contradict each other."""
-    if scene.primitive != "triangles" or scene.image_size is not None:
-        raise InputError(
-            "expected a scene of triangles at the generator's size for textured faces, got "
-            f"primitive {scene.primitive} and image_size {scene.image_size}; set triangles and null"
-        )
-    if (settings.views == "two") != (step_size is not None):
-        raise InputError(
-            "expected step_size, the weights of Fyaw, where settings.views is two, and null where it is one, got "
-            f"{settings.views} and {step_size}; correct either"
-        )
-    if (settings.perceptual > 0) != (perceptual is not None):
-        raise InputError(
-            "expected features as perceptual where settings.perceptual is above 0, and null where it is 0, got "
-            f"{perceptual} and {settings.perceptual}; correct either"
-        )

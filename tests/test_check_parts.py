@@ -12,12 +12,15 @@ from evaluation.run_checks.estimate import check_memory
 from evaluation.run_checks.files import check_files
 from evaluation.run_checks.kinds import PACKAGE_WEIGHTS, Artefact, identify
 from evaluation.run_checks.licences import check_licences
-from evaluation.run_checks.references import Reference
+from evaluation.run_checks.references import Reference, find_references
 from evaluation.run_checks.trial import TrialResult, _memory_of_workers
+from models.morphable import ParameterSizes
+from models.stylefaceuv import CodeCoefficients, MirrorStep, StepSize, UVGenerator
 from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
 from models.stylegan2.loading import save_discriminator, save_generator
 from models.stylegan2.rosinality import rosinality_discriminator
-from models.weights import asset_path
+from models.stylerig import Provenance
+from models.weights import asset_path, save_weights
 from renderers.errors import InputError
 from tests.stylegan2_files import ada_network, write_ada, write_persistent, write_rosinality
 from tests.test_stylegan2_loading import ada_discriminator_state, tiny_ada_state, tiny_rosinality_state
@@ -90,6 +93,30 @@ def test_files_of_pie_are_told_apart(tmp_path: Path) -> None:
     assert status("EmbeddingDataModule", "landmarks", asset_path("demo_generator.safetensors")) == "fix"
     for photos in (tmp_path, tmp_path / "me.png"):
         assert status("EmbeddingDataModule", "photos", photos) == "ok"
+
+
+def test_files_of_stylefaceuv_are_told_apart(tmp_path: Path) -> None:
+    sizes, provenance = ParameterSizes(3, 2, 3), Provenance("0" * 64, (0.5, 1.0), 4.0, 10.0, (0.0, 0.0))
+    files = {
+        "code coefficients": CodeCoefficients(2, 4, sizes, (1,)).save(tmp_path / "c.safetensors", provenance),
+        "step size": StepSize(2, 4, (1,)).save(tmp_path / "s.safetensors", provenance),
+        "UV generator": UVGenerator([6, 4], 8).save(tmp_path / "u.safetensors", provenance),
+        "fitted faces": save_weights(tmp_path / "faces-0-1.safetensors", {"x": torch.zeros(1)}, "fitted-faces", {}),
+    }
+    assert identify(MirrorStep(2, 4, (1,)).save(tmp_path / "m.safetensors", provenance)).kind == "step size"
+    for kind, path in files.items():
+        assert identify(path).kind == kind
+    config = {
+        "coefficients": str(files["code coefficients"]),
+        "second_reader": str(asset_path("demo_face_encoder.safetensors")),
+        "directions": str(asset_path("demo_directions.safetensors")),
+        "step_size": str(files["step size"]),
+    }
+    for value, status in ((None, "ok"), (str(files["UV generator"]), "fix")):
+        named = {name: value or path for name, path in config.items()}
+        references = find_references({"model": named})
+        assert {each.parameter for each in references} == set(config)
+        assert {check.status for check in check_files(references)[0]} == {status}
 
 
 def test_photos_are_those_that_training_reads(tmp_path: Path) -> None:

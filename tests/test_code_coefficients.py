@@ -89,6 +89,9 @@ def test_colours_of_its_own_rendering_have_no_error(generator):
     torch.testing.assert_close(colour_error(module.renderer, faces, own), torch.zeros(2), atol=1e-4, rtol=0)
     brighter = colour_error(module.renderer, faces, own + 0.2)
     torch.testing.assert_close(brighter, torch.full((2,), 0.1 * 3**0.5), atol=1e-4, rtol=1e-4)
+    # A face that is out of the picture agrees with nothing in it.
+    away = faces.replace(translation=torch.tensor([[50.0, 0.0, 0.0]]).expand(2, -1))
+    assert bool(colour_error(module.renderer, away, own).isinf().all())
 
 
 def test_fits_are_learnt_and_the_weights_written(tmp_path, generator):

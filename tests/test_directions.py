@@ -18,6 +18,7 @@ from models.latent_directions import (
     move_codes,
     save_directions,
 )
+from models.stylefaceuv import CodeCoefficients
 from models.stylegan2 import Generator, load_generator
 from models.stylegan2.digest import generator_digest
 from models.stylerig import FaceReconstruction, Provenance
@@ -174,7 +175,7 @@ def test_what_cannot_be_found_is_refused(generator):
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch) -> dict[str, str]:
-    """A generator, F and a face encoder of the toy face, as the command line names them."""
+    """A generator, F, F3D and a face encoder of the toy face, as the command line names them."""
     names = write_networks(tmp_path)
     generator, model = load_generator(names["generator"]), toy_face_model()
     present = Provenance.of(generator, model, PerspectiveCamera())
@@ -184,12 +185,15 @@ def files(tmp_path: Path, monkeypatch) -> dict[str, str]:
     encoder = FaceEncoder(SIZES, widths=(4, 8), blocks=(1, 1), num_features=8, working_size=16)
     torch.nn.init.normal_(encoder.readout.weight, std=1.0)
     encoder.save(tmp_path / "encoder.safetensors", replace(present, generator=None))
+    f3d = CodeCoefficients(LAYERS, WIDTH, SIZES, (2,))
+    torch.nn.init.normal_(f3d.geometry[-1].weight, std=0.1)
+    f3d.save(tmp_path / "f3d.safetensors", present)
     monkeypatch.setattr("commands.directions.load_face_model", lambda source, sizes: toy_face_model())
     return names
 
 
-@pytest.mark.parametrize("reader", ["f", "encoder"])
-def test_the_command_writes_directions_of_either_reader(files, tmp_path, capsys, reader):
+@pytest.mark.parametrize("reader", ["f", "f3d", "encoder"])
+def test_the_command_writes_directions_of_any_reader(files, tmp_path, capsys, reader):
     output = tmp_path / "out.safetensors"
     words = ["--generator", files["generator"], "--face-reconstruction", str(tmp_path / f"{reader}.safetensors")]
     sizes = ["--codes", "200", "--held-out", "100", "--share", "0.1", "--attributes", "yaw", "light-azimuth"]

@@ -12,20 +12,19 @@ from torch import Tensor
 
 from datamodules.latent_pairs import LatentPairDataModule, PairRecipe
 from lightning_modules.face_scene import FaceScene
-from lightning_modules.stylefaceuv import StyleFaceUV
+from lightning_modules.stylefaceuv import StyleFaceUV, _psnr
 from lightning_modules.stylefaceuv_losses import UVLosses, photometric_loss
 from lightning_modules.stylefaceuv_settings import UVSettings
 from lightning_modules.stylefaceuv_views import RenderedView
-from models.stylefaceuv import MirrorStep, StepSize
+from models.stylefaceuv import MirrorStep
 from models.stylefaceuv.loading import load_yaw_step
-from models.stylefaceuv.step_size import _YAW_SCALE
 from models.stylefaceuv.uv_generator import UVGenerator
 from models.stylegan2 import Discriminator, load_discriminator
 from models.stylegan2.loading import save_discriminator
 from models.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty
 from renderers.errors import InputError
-from tests.tiny_stylefaceuv import YAW_PER_SPREAD, write_stylefaceuv_networks
-from tests.tiny_stylerig import quiet_trainer, use_toy_face, write_networks
+from tests.tiny_stylefaceuv import write_uv_networks
+from tests.tiny_stylerig import quiet_trainer, use_toy_face
 
 # Features of the shipped networks are large, and have tests of their own.
 TINY = UVSettings(perceptual=0.0, average_half_life=8.0)
@@ -35,18 +34,7 @@ TINY = UVSettings(perceptual=0.0, average_half_life=8.0)
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Networks of the toy face; the step size mirrors the yaw that is read."""
     use_toy_face(monkeypatch)
-    generator = write_networks(tmp_path)["generator"]
-    written = write_stylefaceuv_networks(tmp_path)
-    module = StyleFaceUV(generator, written["coefficients"], settings=replace(TINY, views="one"))
-    step = load_yaw_step(written["step_size"], module.provenance)
-    assert isinstance(step, StepSize)
-    step.whiten_by(module.generator.mean_w, module.generator.std_w)
-    with torch.no_grad():
-        step.net[-1].weight.zero_()
-        step.linear.weight[0, 0 : -1 : step.w_dim] = -math.sqrt(step.code_size) / step.num_layers
-        step.linear.weight[0, -1] = _YAW_SCALE / YAW_PER_SPREAD
-    path = step.save(tmp_path / "mirroring.safetensors", module.provenance)
-    return {"generator": generator, "coefficients": written["coefficients"], "step_size": str(path)}
+    return write_uv_networks(tmp_path)
 
 
 def module(files: dict[str, str], settings: UVSettings = TINY, **options: Any) -> StyleFaceUV:
@@ -79,6 +67,14 @@ def test_photometric_loss_counts_valid_pixels() -> None:
     # Two valid pixels of a squared difference of 0.25, one of half the weight; the second face shows nothing.
     expected = (0.25 * 1.5 / 2 + 0) / 2
     torch.testing.assert_close(photometric_loss(image, target, weights), torch.tensor(expected))
+
+
+def test_a_face_out_of_the_picture_does_not_raise_the_measure() -> None:
+    image, mask = torch.full((2, 3, 2, 2), 0.6), torch.ones(2, 1, 2, 2)
+    target = torch.zeros(2, 3, 2, 2)  # 0.5 of [0, 1]
+    assert float(_psnr(image, target, mask)) == pytest.approx(20.0, abs=1e-3)
+    mask[1] = 0
+    assert float(_psnr(image, target, mask)) == pytest.approx(10.0, abs=1e-3)
 
 
 def test_losses_are_those_of_the_paper() -> None:
@@ -195,6 +191,25 @@ def test_parts_of_a_batch_give_its_gradient(files: dict[str, str], tmp_path: Pat
         settings = replace(TINY, adversarial=0.0, parts=parts)
         train(module(files, settings, total_images=4), tmp_path / str(parts), callbacks=[Record()])
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-7, rtol=1e-4)
+
+
+def test_parts_that_the_discriminator_cannot_group(files: dict[str, str], tmp_path: Path) -> None:
+    """Refused before the first step; without a discriminator they are fine."""
+    model = module(files, replace(TINY, parts=2), total_images=12)
+    trainer = quiet_trainer(tmp_path, limit_val_batches=0, enable_checkpointing=False)
+    with pytest.raises(InputError, match=r"got 12 codes in parts of 6; change data.batch_size or settings.parts"):
+        trainer.fit(model, datamodule=data(batch_size=6))
+    assert int(model.images_seen) == 0
+    trainer = quiet_trainer(tmp_path, limit_val_batches=0, enable_checkpointing=False)
+    trainer.fit(module(files, replace(TINY, parts=2, adversarial=0.0), total_images=12), datamodule=data(batch_size=6))
+
+
+def test_a_displacement_bound_beside_weights_of_another(files: dict[str, str], tmp_path: Path) -> None:
+    first = module(files)
+    weights = str(first.average.save(tmp_path / "u.safetensors", first.provenance))
+    module(files, replace(TINY, displacement_bound=first.average.displacement_bound), weights=weights)
+    with pytest.raises(InputError, match="expected the displacement_bound 0.01 of"):
+        module(files, replace(TINY, displacement_bound=0.05), weights=weights)
 
 
 def test_a_resumed_run_continues_exactly(files: dict[str, str], tmp_path: Path) -> None:

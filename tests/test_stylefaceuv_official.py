@@ -81,7 +81,8 @@ def codes(batch: int = 2) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(11).standard_normal((batch, LAYERS, WIDTH)).astype("float32"))
 
 
-@pytest.mark.parametrize("name", ["coefficients", "step"])
+# Two perceptrons of 50 million weights each are written and read.
+@pytest.mark.parametrize("name", [pytest.param("coefficients", marks=pytest.mark.slow), "step"])
 def test_outputs_of_the_authors_networks(tmp_path: Path, name: str) -> None:
     """At full size, coefficients and steps of two codes as the authors' modules compute them."""
     reference = np.load(DATA / "stylefaceuv_codes.npz")[name]

@@ -1,5 +1,6 @@
 """Networks on disk with which the stages of StyleFaceUV train on the generator of `tests.tiny_stylerig`."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -8,9 +9,11 @@ from torch import nn
 from lightning_modules.face_scene import FaceScene
 from models.latent_directions import LatentDirection, LatentDirections, save_directions
 from models.stylefaceuv import CodeCoefficients, StepSize
+from models.stylefaceuv.step_size import _YAW_SCALE
 from models.stylegan2 import Generator, load_generator
 from models.stylegan2.digest import generator_digest
 from models.stylerig import Provenance
+from tests.tiny_stylerig import write_networks
 
 # The yaw that the coefficients read changes by this, in radians, over a spread of codes along the direction.
 YAW_PER_SPREAD = 0.5
@@ -49,3 +52,19 @@ def yaw_direction(generator: Generator) -> LatentDirection:
     normal = torch.zeros(generator.w_dim)
     normal[0] = 1.0
     return LatentDirection("yaw", normal, float(generator.std_w[0]), float(generator.mean_w[0]))
+
+
+def write_uv_networks(folder: Path) -> dict[str, str]:
+    """What the UV generator is trained with, by the module's arguments; the step size mirrors the yaw that is read."""
+    path = write_networks(folder)["generator"]
+    written = write_stylefaceuv_networks(folder)
+    generator, scene = load_generator(path), FaceScene()
+    provenance = Provenance.of(generator, scene.load_face_model(), scene.camera)
+    step = StepSize.load(written["step_size"], provenance)
+    step.whiten_by(generator.mean_w, generator.std_w)
+    with torch.no_grad():
+        step.net[-1].weight.zero_()
+        step.linear.weight[0, 0 : -1 : step.w_dim] = -math.sqrt(step.code_size) / step.num_layers
+        step.linear.weight[0, -1] = _YAW_SCALE / YAW_PER_SPREAD
+    mirroring = step.save(folder / "mirroring.safetensors", provenance)
+    return {"generator": path, "coefficients": written["coefficients"], "step_size": str(mirroring)}

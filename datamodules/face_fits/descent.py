@@ -98,7 +98,7 @@ class _Batch:
 def descend_rows(loss: RowLoss, start: FaceParameters, schedule: DescentSchedule) -> Descent:
     """Minimise the loss of every row of `start` on its own.
 
-    Rows whose gradient is not finite stay where they are; those whose loss is not, end at the first window.
+    Gradients that are not finite count as zero. Under a tolerance, rows whose loss is not finite end at the first window.
 
     Args:
         loss: Of some rows; its gradient is taken with respect to their parameters.

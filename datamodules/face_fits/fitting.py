@@ -112,14 +112,22 @@ def fit_errors(
         landmarks: Of the pictures.
 
     Returns:
-        Mean distance of the landmarks as a share of the picture's height, and root mean square length of the RGB difference over the
-        rendered face, infinite for a face that has left the picture.
+        Mean distance of the landmarks as a share of the picture's height, and `colour_errors`.
+    """
+    return (predicted - landmarks).norm(dim=2).mean(dim=1) / pixels.shape[2], colour_errors(render, pixels)
+
+
+def colour_errors(render: FaceRender, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, " batch"]:
+    """Root mean square length of the RGB difference over rendered faces, infinite for one that has left the picture.
+
+    Args:
+        render: Of the faces.
+        pixels: The pictures in [0, 1].
     """
     squared = (render.mask[:, 0] * (pixels - render.image).square().sum(dim=1)).sum(dim=(1, 2))
     covered = render.mask.sum(dim=(1, 2, 3))
     # A face that has left the picture agrees with nothing in it.
-    colour_error = torch.where(covered > 0, (squared / covered.clamp_min(1)).sqrt(), torch.inf)
-    return (predicted - landmarks).norm(dim=2).mean(dim=1) / pixels.shape[2], colour_error
+    return torch.where(covered > 0, (squared / covered.clamp_min(1)).sqrt(), torch.inf)
 
 
 @torch.no_grad()

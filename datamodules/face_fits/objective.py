@@ -107,7 +107,9 @@ class FaceFitSettings:
 
     @classmethod
     def published(cls) -> "FaceFitSettings":
-        """Weights, step size and numbers of steps of the fitter that StyleFaceUV's labels were made with."""
+        """Weights, step size and numbers of steps of the fitter that StyleFaceUV's labels were made with; faces still end early, by our
+        tolerance.
+        """
         return cls(FitWeights(), FitRates(), decay=False, rigid_steps=1000, steps=500, tolerance=0.002, window=25)
 
     @classmethod

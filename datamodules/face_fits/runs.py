@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from datamodules.face_fits.fitting import FaceFits, fit_faces
 from datamodules.face_fits.objective import FaceFitSettings
 from datamodules.face_fits.scene import FitScene
-from datamodules.face_fits.shards import FitPlan, FittedFaces, load_shard, save_shard
+from datamodules.face_fits.shards import KIND, FitPlan, FittedFaces, find_shards, load_shard, save_shard
 from datamodules.face_fits.sources import FaceSource, GeneratedFaces
 from models.morphable import MorphableModel
 from models.stylerig.provenance import Provenance
+from models.weights import describe_weights
 from renderers.errors import InputError
 
 
@@ -34,7 +35,7 @@ def plan_of(
         "source": source.describe(),
         "landmarker": _digest(landmarker),
         "region": scene.region,
-        "image_size": scene.image_size or source.resolution,
+        "image_size": source.resolution if scene.image_size is None else scene.image_size,
         "settings": asdict(settings),
         "shard_size": shard_size,
     }
@@ -74,9 +75,11 @@ def fit_missing(
         say: Is told what happens.
 
     Raises:
-        InputError: for an impossible share, or a folder with fits of something else.
+        InputError: for an impossible share or batch, or a folder with fits of something else.
     """
     number, of = share
+    if batch_size < 1:
+        raise InputError(f"expected a batch of one face or more, got {batch_size}; raise it")
     if not 0 <= number < of:
         raise InputError(f"expected a share from 0 to {of - 1} of {of}, got {number}; correct it")
     if folder.exists() and not folder.is_dir():
@@ -85,6 +88,7 @@ def fit_missing(
     drawn = face_model.region(scene.region)
     renderer = scene.renderer(face_model, drawn, source.resolution).to(device)
     plan = plan_of(source, landmarker, face_model, scene, settings, shard_size)
+    _check_contents(folder, plan)
     _check_length(folder, plan)
     mine = range(number, plan.shards, of)
     missing = [shard for shard in mine if _whole(plan.path(folder, shard), plan) is None]
@@ -121,6 +125,8 @@ def _whole(path: Path, plan: FitPlan) -> FittedFaces | None:
     try:
         found = load_shard(path)
     except InputError:
+        if _kind(path) not in (KIND, ""):
+            raise
         return None
     # The face model and camera within their tolerance; then everything else to the letter.
     found.provenance.check(plan.provenance, str(path))
@@ -130,6 +136,20 @@ def _whole(path: Path, plan: FitPlan) -> FittedFaces | None:
             f"expected fits of the same {other.replace('_', ' ')} in {path.parent}, {path.name} has another; name another folder"
         )
     return found
+
+
+def _kind(path: Path) -> str:
+    """What a file says that it holds; empty where it is cut short."""
+    try:
+        return describe_weights(path).kind
+    except InputError:
+        return ""
+
+
+def _check_contents(folder: Path, plan: FitPlan) -> None:
+    """Fits of something else in other files than the plan's, such as a shorter last one, are neither joined nor removed."""
+    for path in find_shards(folder):
+        _whole(path, plan)
 
 
 def _check_length(folder: Path, plan: FitPlan) -> None:

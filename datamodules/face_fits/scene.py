@@ -27,6 +27,10 @@ class FitScene:
     distance: float = 10.0
     image_size: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 1:
+            raise InputError(f"expected an image_size of 1 or more, got {self.image_size}; leave it out for all pixels")
+
     @property
     def camera(self) -> PerspectiveCamera:
         return PerspectiveCamera(self.focal_length, self.distance)
@@ -41,8 +45,8 @@ class FitScene:
         Raises:
             InputError: for an image size above the pictures'.
         """
-        size = self.image_size or resolution
-        if not 1 <= size <= resolution:
+        size = resolution if self.image_size is None else self.image_size
+        if size > resolution:
             raise InputError(
                 f"expected an image_size from 1 to the pictures' {resolution}, got {size}; leave it out for all pixels"
             )

@@ -190,6 +190,11 @@ def load_shard(path: str | Path) -> FittedFaces:
     return build_from(path, lambda: _built(tensors, config))
 
 
+def find_shards(folder: Path) -> list[Path]:
+    """Files of fitted faces in a folder, in the order of their numbers."""
+    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+
+
 def load_fitted_faces(folder: str | Path) -> FittedFaces:
     """All fitted faces of a folder, in the order of their numbers, or those of one file.
 
@@ -197,7 +202,7 @@ def load_fitted_faces(folder: str | Path) -> FittedFaces:
         InputError: where there is none, or they were fitted with different things or twice.
     """
     place = Path(folder)
-    paths = [place] if place.is_file() else sorted(place.glob(f"{_PREFIX}*{_SUFFIX}"))
+    paths = [place] if place.is_file() else find_shards(place)
     if not paths:
         raise InputError(f"expected fitted faces in {folder}, found none; fit them by 'lightning fit-faces'")
     return join_shards([load_shard(path) for path in paths], folder)
@@ -207,6 +212,8 @@ def join_shards(parts: list[FittedFaces], folder: str | Path) -> FittedFaces:
     """Shards as one; `folder` is named in errors."""
     first = parts[0]
     for part in parts[1:]:
+        # The face model and camera, which descriptions leave to it.
+        part.provenance.check(first.provenance, str(folder))
         if (
             dict(part.description) != dict(first.description)
             or part.layers != first.layers

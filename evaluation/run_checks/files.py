@@ -10,11 +10,13 @@ from evaluation.run_checks.report import Check, failed, failed_by
 from models.weights import locate
 from renderers.errors import InputError
 
+_CODE_READERS: tuple[Kind, ...] = ("code coefficients", "face reconstruction", "face encoder")
 # Kinds that a parameter takes, by class and parameter where its name alone does not tell, else by its name.
 _WANTED: dict[str, tuple[Kind, ...]] = {
     "StyleRig.weights": ("RigNet", "steering network"),
     "StyleGAN2.weights": ("generator",),
     "FaceAutoencoder.weights": ("face encoder",),
+    "StyleFaceUV.weights": ("UV generator",),
     "CodeEncoderModule.weights": ("code encoder",),
     "PIE.rig": ("RigNet",),
     "EmbeddingDataModule.photos": ("photos", "picture"),
@@ -27,6 +29,10 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "face_reconstruction": ("face reconstruction", "face encoder"),
     "face_encoder": ("face encoder",),
     "code_encoder": ("code encoder",),
+    "coefficients": _CODE_READERS,
+    "second_reader": _CODE_READERS,
+    "directions": ("linear directions",),
+    "step_size": ("step size",),
     "identity": ("identity network",),
     "embedder": ("identity network",),
     "judge": ("judge",),

@@ -4,6 +4,9 @@ from models.stylefaceuv.coefficients import CodeCoefficients
 from models.stylefaceuv.official import OfficialNetwork, load_official
 from models.stylefaceuv.perceptron import PUBLISHED_HIDDEN, RELEASED_HIDDEN
 from models.stylefaceuv.step_size import MirrorStep, StepSize, YawStep
+from models.stylefaceuv.texel_masks import TexelMasks, texel_masks
+from models.stylefaceuv.texture_frame import TextureFrame
+from models.stylefaceuv.uv_generator import UVGenerator, UVMaps, render_detailed
 
 __all__ = [
     "PUBLISHED_HIDDEN",
@@ -12,6 +15,12 @@ __all__ = [
     "MirrorStep",
     "OfficialNetwork",
     "StepSize",
+    "TexelMasks",
+    "TextureFrame",
+    "UVGenerator",
+    "UVMaps",
     "YawStep",
     "load_official",
+    "render_detailed",
+    "texel_masks",
 ]

@@ -16,7 +16,7 @@ from models.morphable import FaceParameters
 from models.stylefaceuv.texel_masks import TextureSampling
 from models.stylefaceuv.texture_frame import TextureFrame
 from models.stylegan2 import Generator
-from models.stylegan2.generator import NoiseMode, check_architecture, is_number, normalised_taps
+from models.stylegan2.generator import check_architecture, is_number, normalised_taps
 from models.stylegan2.layers import StyledConvolution, ToRGB, low_pass_kernel, upsample
 from models.stylerig.provenance import Provenance
 from models.stylerig.storage import load_trained, save_trained
@@ -47,6 +47,9 @@ class UVGenerator(nn.Module):
 
     The diffuse map is sigmoid(2 x) of its head's sum x: in [0, 1] as albedo must be, with the slope of the usual (x + 1) / 2 in the
     middle; the paper leaves the range open. The displacement map is `displacement_bound` tanh(x), as in the authors' release.
+
+    No noise is added, though layers keep the 2D generator's: one stored picture for all codes would be learned as speckles of the
+    texture at the same texels of every face, and fresh noise would give a code another face each time. The paper leaves it open.
 
     Args:
         channels: Feature channels at 4, 8, 16, ... pixels, which give the size of the maps, 4 * 2**(n - 1).
@@ -116,7 +119,7 @@ class UVGenerator(nn.Module):
     ) -> "UVGenerator":
         """A UV generator that starts from a 2D generator (section 3.3).
 
-        Convolutions, constant, noise and the diffuse head are the generator's own: the first diffuse map is its picture. The
+        Convolutions, constant and the diffuse head are the generator's own: the first diffuse map is its picture without noise. The
         displacement head takes the styles of the colour head, its weights stay zero.
 
         Args:
@@ -159,15 +162,11 @@ class UVGenerator(nn.Module):
     def forward(
         self,
         codes: Float[Tensor, "batch layers width"],
-        noise: NoiseMode = "const",
-        rng: torch.Generator | None = None,
     ) -> UVMaps:
         """The maps of W+ codes.
 
         Args:
             codes: One code for each layer, of the 2D generator that this one started from.
-            noise: The stored pictures of noise, fresh ones for each sample, or none.
-            rng: Source of fresh noise; torch's own by default.
 
         Raises:
             InputError: if codes have another shape.
@@ -191,7 +190,7 @@ class UVGenerator(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         sums: list[Tensor] = []
         for index, (layer, modulation) in enumerate(zip(layers, modulations, strict=True)):
-            x = layer(x, *modulation, self._noise(layer, x, noise, rng))
+            x = layer(x, *modulation, None)
             if index % 2 == 0:
                 level = index // 2
                 maps = [each[level](x, weight[level]) for each, weight in zip(heads, weights, strict=True)]
@@ -234,17 +233,6 @@ class UVGenerator(nn.Module):
     @staticmethod
     def _heads(layers: nn.ModuleList) -> list[ToRGB]:
         return [layer for layer in layers if isinstance(layer, ToRGB)]
-
-    @staticmethod
-    def _noise(
-        layer: StyledConvolution, x: Tensor, mode: NoiseMode, rng: torch.Generator | None
-    ) -> Float[Tensor, "noises 1 height width"] | None:
-        if mode == "none":
-            return None
-        if mode == "const":
-            return layer.noise_const[None, None]
-        size = (len(x), 1, layer.resolution, layer.resolution)
-        return torch.randn(size, generator=rng, device=x.device, dtype=layer.noise_const.dtype)
 
 
 def release_displacement_bound(camera: PerspectiveCamera) -> float:

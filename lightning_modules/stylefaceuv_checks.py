@@ -1,0 +1,74 @@
+"""What is looked at before a UV generator is trained: options, bound of displacements, batches and their parts."""
+
+from pytorch_lightning import Trainer
+
+from lightning_modules.face_scene import FaceScene
+from lightning_modules.stylefaceuv_settings import UVSettings
+from models.stylegan2 import Discriminator
+from renderers.errors import InputError
+
+
+def check_options(scene: FaceScene, settings: UVSettings, step_size: str | None, perceptual: str | None) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        InputError: for another scene than of triangles at the generator's size, and for files without their part of the training, or a
+            part without its file.
+    """
+    if scene.primitive != "triangles" or scene.image_size is not None:
+        raise InputError(
+            "expected a scene of triangles at the generator's size for textured faces, got "
+            f"primitive {scene.primitive} and image_size {scene.image_size}; set triangles and null"
+        )
+    if (settings.views == "two") != (step_size is not None):
+        raise InputError(
+            "expected step_size, the weights of Fyaw, where settings.views is two, and null where it is one, got "
+            f"{settings.views} and {step_size}; correct either"
+        )
+    if (settings.perceptual > 0) != (perceptual is not None):
+        raise InputError(
+            "expected features as perceptual where settings.perceptual is above 0, and null where it is 0, got "
+            f"{perceptual} and {settings.perceptual}; correct either"
+        )
+
+
+def check_bound(settings: UVSettings, stored: float, path: str) -> None:
+    """Refuse a displacement bound beside weights that have another.
+
+    Args:
+        settings: With the bound asked for, or null.
+        stored: That of the weights.
+        path: File of the weights.
+
+    Raises:
+        InputError: for a bound that would have no effect.
+    """
+    asked = settings.displacement_bound
+    if asked is not None and asked != stored:
+        raise InputError(
+            f"expected the displacement_bound {stored} of {path}, got {asked}; set settings.displacement_bound to null"
+        )
+
+
+def check_parts(trainer: Trainer, settings: UVSettings, discriminator: Discriminator) -> None:
+    """Refuse parts of a batch that the groups of the discriminator's minibatch deviation do not divide.
+
+    Args:
+        trainer: Its training loader counts pairs, of two codes each.
+        settings: With the number of parts.
+        discriminator: Left out of the training where its loss weighs nothing.
+
+    Raises:
+        InputError: for such a batch size or number of parts.
+    """
+    pairs, group = getattr(trainer.train_dataloader, "batch_size", None), discriminator.deviation_group
+    if pairs is None or group is None or settings.adversarial == 0:
+        return
+    parts = min(settings.parts, 2 * pairs)
+    # As `Tensor.tensor_split` cuts.
+    sizes = {2 * pairs // parts, -(-2 * pairs // parts)}
+    if any(size % min(group, size) for size in sizes):
+        raise InputError(
+            f"expected parts of a batch of {group} codes, a multiple or fewer, for the discriminator's deviation_group, got "
+            f"{2 * pairs} codes in parts of {' and '.join(map(str, sorted(sizes)))}; change data.batch_size or settings.parts"
+        )
