@@ -119,6 +119,7 @@ OVERLAYS: dict[str, str] = {
     "configs/demo/ablations/without_consistency.yaml": "configs/demo/stylerig_illumination.yaml",
     "configs/demo/ablations/without_reconstruction.yaml": "configs/demo/stylerig_all.yaml",
     "configs/demo/pie/direct.yaml": "configs/demo/pie.yaml",
+    "configs/demo/pie/fast.yaml": "configs/demo/pie.yaml",
     "configs/demo/pie/image2stylegan.yaml": "configs/demo/pie.yaml",
     "configs/demo/pie/published.yaml": "configs/demo/pie.yaml",
     "configs/demo/pie/published_schedule.yaml": "configs/demo/pie.yaml",
