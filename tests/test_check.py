@@ -27,6 +27,7 @@ from tests.conftest import ROOT
 from tests.photo_files import write_photos
 from tests.test_cli import TINY as TINY_TEXT
 from tests.tiny_pie import write_pie_networks
+from tests.tiny_stylefaceuv import write_stylefaceuv_networks
 from tests.tiny_stylerig import write_networks
 
 TINY = TINY_TEXT.replace("anything", "generator.safetensors")
@@ -78,6 +79,8 @@ def small(config: str) -> list[str]:
 def test_every_shipped_config_passes(config: str, folder: Path) -> None:
     if config.endswith("/pie.yaml"):
         write_pie_networks(folder)
+    if "stylefaceuv" in config:
+        write_stylefaceuv_networks(folder)
     lines = check(*small(config), "--steps", "1")
     measured = lines["estimate"]["run"]
     assert measured["steps"] >= 1 and measured["memory"] > 2**20 and measured["checkpoint"] > 0

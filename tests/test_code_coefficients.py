@@ -183,7 +183,7 @@ def test_other_data_and_fits_of_something_else_are_refused(tmp_path, generator):
 
 def test_files_of_other_kinds_and_wrong_settings_are_refused(tmp_path, generator):
     network = load_generator(generator)
-    with pytest.raises(InputError, match="expected a face-reconstruction or face-encoder file"):
+    with pytest.raises(InputError, match="expected a code-coefficients, face-reconstruction or face-encoder file"):
         load_code_reader(generator, provenance_of(generator), network)
     for wrong in ({"learning_rate": 0.0}, {"milestones": (0,)}):
         with pytest.raises(InputError, match="milestones of 1 or more"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from evaluation.run_checks.kinds import PACKAGE_WEIGHTS, Artefact, Kind, identify
 from evaluation.run_checks.references import Reference
 from evaluation.run_checks.report import Check, failed, failed_by
+from models.morphable.loading import SHIPPED as PROCEDURAL
 from models.weights import locate
 from renderers.errors import InputError
 
@@ -59,6 +60,9 @@ def check_files(references: Sequence[Reference]) -> tuple[list[Check], dict[str,
             kind, layout = PACKAGE_WEIGHTS[reference.value]
             artefacts[reference.key] = Artefact(Path(reference.value), kind, layout)
             checks.append(Check(reference.key, "ok", f"{reference.value}: {kind}, from its package or its download"))
+            continue
+        if reference.parameter == "face_model" and reference.value.partition(":")[0] == PROCEDURAL:
+            checks.append(Check(reference.key, "ok", f"{reference.value}: face model, built by the software"))
             continue
         try:
             path = locate(reference.value)

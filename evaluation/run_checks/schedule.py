@@ -8,6 +8,7 @@ from functools import partial
 
 from pytorch_lightning import LightningModule
 
+from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylegan2 import StyleGAN2
 
 WHOLE_RUN = "all"
@@ -36,7 +37,7 @@ class Phase:
 
     Attributes:
         name: Of the phase.
-        images: Images that it lasts; None until the end of the run.
+        images: Samples of the data, images as a rule, that it lasts; None until the end of the run.
     """
 
     name: str
@@ -45,6 +46,9 @@ class Phase:
 
 def phases_of(model: LightningModule) -> list[Phase]:
     """The phases of a run in their order."""
+    if isinstance(model, StyleFaceUV) and model.total_images is not None:
+        # Counted in codes there, of which a pair has two; in samples of the data, pairs, here.
+        return [Phase(WHOLE_RUN, -(-model.total_images // 2))]
     if not isinstance(model, StyleGAN2):
         return [Phase(WHOLE_RUN, None)]
     supervised = _supervised_images(model)
