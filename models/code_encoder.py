@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.observers.blocks import ResidualTrunk
+from models.observers.blocks import feature_trunk
 from models.observers.cropping import resize_square
 from models.stylegan2 import Generator
 from models.stylegan2.digest import generator_digest
@@ -52,12 +52,7 @@ class CodeEncoder(nn.Module):
         super().__init__()
         self.w_dim, self.widths, self.blocks = w_dim, tuple(widths), tuple(blocks)
         self.num_features, self.working_size = num_features, working_size
-        self.trunk = nn.Sequential(
-            ResidualTrunk(self.widths, self.blocks),
-            nn.Conv2d(self.widths[-1], num_features, kernel_size=1, bias=False),
-            nn.BatchNorm2d(num_features),
-            nn.ReLU(inplace=True),
-        )
+        self.trunk = feature_trunk(self.widths, self.blocks, num_features)
         self.readout = nn.Linear(num_features, w_dim)
         nn.init.normal_(self.readout.weight, std=_OUTPUT_DEVIATION)
         nn.init.zeros_(self.readout.bias)

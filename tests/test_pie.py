@@ -130,11 +130,15 @@ def test_a_killed_run_goes_on_in_the_middle_of_a_portrait(
     assert torch.equal(codes(tmp_path / "codes"), codes(embedded if optimiser == "adam" else tmp_path / "whole"))
 
 
-def test_a_broken_state_starts_that_portrait_anew(networks: dict[str, str], tmp_path: Path, embedded: Path) -> None:
+def test_a_broken_state_starts_that_portrait_anew_and_says_so(
+    networks: dict[str, str], tmp_path: Path, embedded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(Stop):
         embed(tmp_path, pie(networks, tmp_path / "codes"), callbacks=[Killer(5)])
     (tmp_path / "codes/.states/sample_0001.safetensors").write_bytes(b"cut")
     embed(tmp_path, pie(networks, tmp_path / "codes"))
+    notes = [line for line in capsys.readouterr().err.splitlines() if "starts anew" in line]
+    assert len(notes) == 1 and notes[0].startswith("note: sample_0001 starts anew: its state")
     assert_alike(codes(tmp_path / "codes"), codes(embedded))
 
 

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from lightning_modules.face_scene import FaceScene
 from models.observers import LandmarkNet, save_observer
 from models.stylegan2 import Generator
 from models.stylegan2.loading import save_generator
+from models.weights import half_matrices
 from tests.toy_face import toy_face_model
 
 RESOLUTION, LAYERS, WIDTH = 16, 6, 12
@@ -27,6 +29,11 @@ def write_networks(folder: Path, seed: int = 0) -> dict[str, str]:
     save_generator(folder / "generator.safetensors", generator)
     save_observer(folder / "landmarks.safetensors", landmarker)
     return {"generator": str(folder / "generator.safetensors"), "landmarker": str(folder / "landmarks.safetensors")}
+
+
+def as_written(network: nn.Module) -> None:
+    """Round a network's matrices to the float16 of its file, so that what is read back is the same to the last bit."""
+    network.load_state_dict(half_matrices(network.state_dict()))
 
 
 def use_toy_face(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,10 @@ class PIE(LightningModule):
         if path.exists():
             check_embedding(path, portrait, self._settings_of_run())
             return self.iterations
-        state = load_state(self._state_path(portrait), self._digest(portrait))
+        path = self._state_path(portrait)
+        state = load_state(path, self._digest(portrait))
+        if state is None and path.exists() and self.trainer.is_global_zero:
+            print(f"note: {portrait.name} starts anew: its state {path} is broken or of other settings", file=sys.stderr)
         return 0 if state is None else min(state.iteration, self.iterations - 1)
 
     def embeddings(self) -> list[PortraitEmbedding]:

@@ -38,6 +38,16 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.body(images) + self.skip(images))
 
 
+def feature_trunk(widths: tuple[int, ...], blocks: tuple[int, ...], num_features: int) -> nn.Sequential:
+    """A residual trunk (`ResidualTrunk`) and a 1x1 convolution to `num_features` maps, whose means over the picture are its features."""
+    return nn.Sequential(
+        ResidualTrunk(widths, blocks),
+        nn.Conv2d(widths[-1], num_features, kernel_size=1, bias=False),
+        nn.BatchNorm2d(num_features),
+        nn.ReLU(inplace=True),
+    )
+
+
 class ResidualTrunk(nn.Sequential):
     """A strided 3x3 stem, then stages of residual blocks; every stage after the first halves the picture.
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.morphable.parameters import ParameterSizes
-from models.observers.blocks import ResidualTrunk
+from models.observers.blocks import feature_trunk
 from models.observers.cropping import resize_square
 from models.observers.interfaces import SavedNetwork
 from renderers.errors import InputError
@@ -82,12 +82,7 @@ class Judge(SavedNetwork):
         self.blocks = tuple(blocks)
         self.num_features = num_features
         self.working_size = working_size
-        self.trunk = nn.Sequential(
-            ResidualTrunk(self.widths, self.blocks),
-            nn.Conv2d(self.widths[-1], num_features, kernel_size=1, bias=False),
-            nn.BatchNorm2d(num_features),
-            nn.ReLU(inplace=True),
-        )
+        self.trunk = feature_trunk(self.widths, self.blocks, num_features)
         self.readout = nn.Linear(num_features, sum(self.component_widths))
         self.register_buffer("mean", torch.zeros(sum(self.component_widths)))
         self.register_buffer("spread", torch.ones(sum(self.component_widths)))

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.morphable import FaceParameters, ParameterSizes
-from models.observers.blocks import ResidualTrunk
+from models.observers.blocks import feature_trunk
 from models.observers.cropping import resize_square
 from models.stylegan2 import Generator
 from models.stylerig.parameter_scales import parameter_scales
@@ -50,12 +50,7 @@ class FaceEncoder(nn.Module):
         super().__init__()
         self.sizes, self.widths, self.blocks = sizes, tuple(widths), tuple(blocks)
         self.num_features, self.working_size = num_features, working_size
-        self.trunk = nn.Sequential(
-            ResidualTrunk(self.widths, self.blocks),
-            nn.Conv2d(self.widths[-1], num_features, kernel_size=1, bias=False),
-            nn.BatchNorm2d(num_features),
-            nn.ReLU(inplace=True),
-        )
+        self.trunk = feature_trunk(self.widths, self.blocks, num_features)
         self.readout = nn.Linear(num_features, sizes.total)
         nn.init.normal_(self.readout.weight, std=_OUTPUT_DEVIATION)
         nn.init.zeros_(self.readout.bias)
