@@ -20,18 +20,21 @@ from lightning_modules.measured import MeasuredModule
 from lightning_modules.pair_batches import codes_and_images
 from lightning_modules.reduction import log_means
 from lightning_modules.run_folder import folder_of
-from lightning_modules.stylefaceuv_checks import check_bound, check_options, check_parts
+from lightning_modules.stylefaceuv_checks import check_options, check_parts, check_stored
 from lightning_modules.stylefaceuv_losses import UVLosses
 from lightning_modules.stylefaceuv_progress import UVProgress
 from lightning_modules.stylefaceuv_settings import UVSettings
 from lightning_modules.stylefaceuv_views import FaceViews, PosedView, RenderedView
+from models.morphable.loading import recorded_source
 from models.perceptual import PerceptualLoss, perceptual_loss
 from models.stylefaceuv.loading import load_code_reader, load_yaw_step
-from models.stylefaceuv.texture_frame import TextureFrame
+from models.stylefaceuv.sources import FaceSources
+from models.stylefaceuv.surface import UVSurface
 from models.stylefaceuv.uv_generator import UVGenerator, release_displacement_bound
 from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
 from models.stylegan2.loading import save_discriminator
 from models.stylerig import Provenance
+from models.weights import locate, recorded
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
 from renderers.images import to_unit
@@ -93,13 +96,13 @@ class StyleFaceUV(MeasuredModule):
         self.generator = freeze(load_generator(generator))
         self.face_model = freeze(scene.load_face_model())
         self.provenance = Provenance.of(self.generator, self.face_model, scene.camera)
-        region = self.face_model.region(scene.region)
         if weights is None:
             bound = settings.displacement_bound or release_displacement_bound(scene.camera)
-            self.network = UVGenerator.from_generator(self.generator, bound, TextureFrame.around(region))
+            surface = UVSurface.of(self.face_model, scene.region, settings.closed)
+            self.network = UVGenerator.from_generator(self.generator, bound, surface)
         else:
             self.network = UVGenerator.load(weights, self.provenance)
-            check_bound(settings, self.network.displacement_bound, weights)
+            check_stored(settings, scene, self.network, weights)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.network.requires_grad_(True).train()
         self.discriminator = _opponent(self.generator, discriminator)
@@ -109,13 +112,20 @@ class StyleFaceUV(MeasuredModule):
                 self.generator,
                 load_code_reader(coefficients, self.provenance, self.generator),
                 None if step_size is None else load_yaw_step(step_size, self.provenance),
-                FaceRenderer(self.network.frame.apply(region), scene.camera, size, landmark_model=self.face_model),
+                FaceRenderer(
+                    self.network.surface.apply(self.face_model), scene.camera, size, landmark_model=self.face_model
+                ),
+                scene.renderer(self.face_model, size),
                 settings.symmetric_maps,
                 settings.texture_sampling,
             )
         )
         features: PerceptualLoss | None = None if perceptual is None else perceptual_loss(perceptual)
         self.losses = freeze(UVLosses(settings, features))
+        # Found now: a file that is moved while this trains must not cost the trained weights.
+        self.sources = FaceSources(
+            recorded(locate(generator)), recorded(locate(coefficients)), recorded_source(scene.face_model_source)
+        )
         self.settings = settings
         self.total_images = total_images
         self.sample_every = sample_every
@@ -214,7 +224,7 @@ class StyleFaceUV(MeasuredModule):
         self._trained = True
         if self.trainer.is_global_zero:
             path = Path(self.output) if self.output else folder_of(self.trainer) / WEIGHTS_NAME
-            rank_zero_info(f"UV generator written to {self.average.save(path, self.provenance)}")
+            rank_zero_info(f"UV generator written to {self.average.save(path, self.provenance, self.sources)}")
             if self.settings.adversarial > 0:
                 save_discriminator(folder_of(self.trainer) / DISCRIMINATOR_FILE, self.discriminator)
 

@@ -4,6 +4,7 @@ from pytorch_lightning import Trainer
 
 from lightning_modules.face_scene import FaceScene
 from lightning_modules.stylefaceuv_settings import UVSettings
+from models.stylefaceuv import UVGenerator
 from models.stylegan2 import Discriminator
 from renderers.errors import InputError
 
@@ -32,22 +33,27 @@ def check_options(scene: FaceScene, settings: UVSettings, step_size: str | None,
         )
 
 
-def check_bound(settings: UVSettings, stored: float, path: str) -> None:
-    """Refuse a displacement bound beside weights that have another.
+def check_stored(settings: UVSettings, scene: FaceScene, network: UVGenerator, path: str) -> None:
+    """Refuse settings beside weights that were trained with others.
 
     Args:
-        settings: With the bound asked for, or null.
-        stored: That of the weights.
+        settings: With the displacement bound asked for, or null.
+        scene: With the region asked for.
+        network: That the weights were read into.
         path: File of the weights.
 
     Raises:
-        InputError: for a bound that would have no effect.
+        InputError: for a setting that would have no effect.
     """
-    asked = settings.displacement_bound
-    if asked is not None and asked != stored:
-        raise InputError(
-            f"expected the displacement_bound {stored} of {path}, got {asked}; set settings.displacement_bound to null"
-        )
+    surface = network.surface
+    asked = (
+        ("settings.displacement_bound", settings.displacement_bound, network.displacement_bound, "null"),
+        ("scene.region", scene.region, surface.region, surface.region),
+        ("settings.closed", settings.closed, surface.closed, str(surface.closed).lower()),
+    )
+    for name, value, stored, remedy in asked:
+        if value is not None and value != stored:
+            raise InputError(f"expected the {name} {stored} of {path}, got {value}; set {name} to {remedy}")
 
 
 def check_parts(trainer: Trainer, settings: UVSettings, discriminator: Discriminator) -> None:

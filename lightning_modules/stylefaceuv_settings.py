@@ -17,6 +17,8 @@ class UVSettings:
         symmetric_maps: Which maps the symmetric view shows: "shared" those of the code itself as in the authors' release, which ties
             the views together; "own" those of the moved code, as the paper writes.
         texture_sampling: "pixel" looks the diffuse map up at every pixel, "vertex" at every vertex as in the release.
+        closed: Whether eyes and mouth of the region are closed by patches that the maps paint; nothing for face models that have them
+            as part of their skin, as the papers' has.
         reconstruction: lambda_rec.
         perceptual: lambda_percept; 0 leaves the perceptual loss out.
         symmetric: lambda_mv, weight of the symmetric view.
@@ -36,6 +38,7 @@ class UVSettings:
     views: Literal["one", "two"] = "two"
     symmetric_maps: Literal["shared", "own"] = "shared"
     texture_sampling: TextureSampling = "pixel"
+    closed: bool = True
     reconstruction: float = 10.0
     perceptual: float = 0.2
     symmetric: float = 0.75

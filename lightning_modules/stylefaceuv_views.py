@@ -53,7 +53,8 @@ class FaceViews(nn.Module):
         generator: G2D, whose pictures are the targets.
         reader: F3D, or what stands in for it.
         step: Fyaw, for the symmetric view; None for the original view alone.
-        renderer: Of triangles, of the face model in the frame of the maps, at the generator's size.
+        renderer: Of triangles, of the surface of the maps, at the generator's size.
+        coarse_renderer: Of the face model's own region, of triangles, at the same size.
         symmetric_maps: "shared" renders the symmetric view with the maps of the code itself, "own" with those of the moved code.
         texture_sampling: How renders look their diffuse map up.
     """
@@ -64,6 +65,7 @@ class FaceViews(nn.Module):
         reader: CodeReader,
         step: YawStep | None,
         renderer: FaceRenderer,
+        coarse_renderer: FaceRenderer,
         symmetric_maps: Literal["shared", "own"] = "shared",
         texture_sampling: TextureSampling = "pixel",
     ) -> None:
@@ -72,6 +74,7 @@ class FaceViews(nn.Module):
         self.reader = reader
         self.step = step
         self.renderer = renderer
+        self.coarse_renderer = coarse_renderer
         self.symmetric_maps = symmetric_maps
         self.texture_sampling: TextureSampling = texture_sampling
 
@@ -118,12 +121,12 @@ class FaceViews(nn.Module):
         return render_detailed(self.renderer, view.parameters, maps, self.texture_sampling)
 
     def coarse(self, view: PosedView) -> FaceRender:
-        """The face model's own render of a view: what the maps have to improve on."""
-        return self.renderer(view.parameters)
+        """The face model's own render of a view, without patches in eyes and mouth: what the maps have to improve on."""
+        return self.coarse_renderer(view.parameters)
 
     @property
     def face_model(self) -> MorphableModel:
-        """The mesh that is drawn."""
+        """The surface of the maps."""
         face_model = self.renderer.face_model
         assert isinstance(face_model, MorphableModel)
         return face_model

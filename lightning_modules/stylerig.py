@@ -23,7 +23,7 @@ from lightning_modules.rig_losses import StyleRigLosses
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylerig_settings import StyleRigSettings
 from models.morphable import FaceParameters
-from models.morphable.loading import SHIPPED
+from models.morphable.loading import recorded_source
 from models.observers import load_landmark_detector
 from models.stylegan2 import load_generator
 from models.stylerig import (
@@ -36,7 +36,7 @@ from models.stylerig import (
     load_face_reconstruction,
     read_pictured,
 )
-from models.weights import PROJECT_ROOT, locate
+from models.weights import locate, recorded
 from renderers.errors import InputError
 
 WEIGHTS_NAME = "rignet.safetensors"
@@ -105,10 +105,10 @@ class StyleRig(MeasuredModule):
         self._sources = {"generator": generator, "landmarker": landmarker}
         # Found now: a file that is moved while this trains must not cost the trained weights.
         self._places = {
-            "generator": _recorded(locate(generator)),
-            "face_model": _recorded_face_model(scene.face_model_source),
+            "generator": recorded(locate(generator)),
+            "face_model": recorded_source(scene.face_model_source),
         }
-        self._face_reconstruction = None if face_reconstruction is None else _recorded(locate(face_reconstruction))
+        self._face_reconstruction = None if face_reconstruction is None else recorded(locate(face_reconstruction))
         self._face_reconstruction_run = face_reconstruction_run
 
     def prepare_data(self) -> None:
@@ -171,7 +171,7 @@ class StyleRig(MeasuredModule):
     @property
     def sources(self) -> RigSources:
         """Where the networks of this run are, for whoever opens the rig; during or after a run."""
-        reconstruction = self._face_reconstruction or _recorded(self._own_face_reconstruction())
+        reconstruction = self._face_reconstruction or recorded(self._own_face_reconstruction())
         return RigSources(face_reconstruction=reconstruction, **self._places)
 
     def pair_losses(self, batch: LatentPairs) -> dict[str, Float[Tensor, ""]]:
@@ -247,14 +247,3 @@ class StyleRig(MeasuredModule):
                 f"expected a LatentPairDataModule to train StyleRig on, got {type(data).__name__}; name it in the config"
             )
         return data
-
-
-def _recorded(path: Path) -> str:
-    """A file's path as a rig's file records it: relative to the project where it lies in it, else absolute."""
-    found = path.resolve()
-    return found.relative_to(PROJECT_ROOT).as_posix() if found.is_relative_to(PROJECT_ROOT) else str(found)
-
-
-def _recorded_face_model(source: str) -> str:
-    """As `_recorded`, of what `load_face_model` takes: the shipped one has a name and no file."""
-    return source if source.partition(":")[0] == SHIPPED else _recorded(locate(source))

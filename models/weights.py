@@ -76,6 +76,12 @@ def locate(path: str | Path) -> Path:
     raise InputError(f"expected a file at {path}, found none there nor under {PROJECT_ROOT}; correct the path")
 
 
+def recorded(path: Path) -> str:
+    """A file's path as another file records it: relative to the project where it lies in it, else absolute."""
+    found = path.resolve()
+    return found.relative_to(PROJECT_ROOT).as_posix() if found.is_relative_to(PROJECT_ROOT) else str(found)
+
+
 def is_safetensors(path: Path) -> bool:
     """Whether a file is of that format by its name or its first bytes: the size of a header and the brace that opens it.
 

@@ -37,7 +37,7 @@ from models.observers.face_api import FaceApiNetwork
 from models.observers.loading import save_observer
 from models.portrait_embedding import PortraitEmbedding, load_embedding, save_embedding
 from models.safe_pickle import read_pickle
-from models.stylefaceuv import CodeCoefficients, MirrorStep, StepSize, load_official
+from models.stylefaceuv import CodeCoefficients, FaceSources, MirrorStep, StepSize, load_official
 from models.stylefaceuv.uv_generator import UVGenerator
 from models.stylegan2 import Discriminator, Generator
 from models.stylegan2.loading import load_discriminator, load_generator, save_discriminator, save_generator
@@ -57,6 +57,7 @@ from tests.stylegan2_files import Persistent, ada_network, write_ada
 
 SIZES = ParameterSizes(identity=3, expression=2, reflectance=3)
 _SOURCES = RigSources("generator.pkl", "f.safetensors", "procedural:coarse")
+_FACE_SOURCES = FaceSources("generator.pkl", "f.safetensors", "procedural:coarse")
 # Low limits keep small pictures large enough to exceed them.
 MAX_PIXELS = 100_000
 
@@ -386,7 +387,7 @@ KINDS = (
     ),
     Kind(
         "UV generator .safetensors",
-        lambda folder: UVGenerator([6, 4], 8).save(folder / "u.safetensors", _provenance()),
+        lambda folder: UVGenerator([6, 4], 8).save(folder / "u.safetensors", _provenance(), _FACE_SOURCES),
         lambda path: UVGenerator.load(path, _provenance()),
     ),
     Kind(

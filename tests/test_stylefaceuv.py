@@ -204,12 +204,14 @@ def test_parts_that_the_discriminator_cannot_group(files: dict[str, str], tmp_pa
     trainer.fit(module(files, replace(TINY, parts=2, adversarial=0.0), total_images=12), datamodule=data(batch_size=6))
 
 
-def test_a_displacement_bound_beside_weights_of_another(files: dict[str, str], tmp_path: Path) -> None:
+def test_settings_beside_weights_of_others(files: dict[str, str], tmp_path: Path) -> None:
     first = module(files)
-    weights = str(first.average.save(tmp_path / "u.safetensors", first.provenance))
+    weights = str(first.average.save(tmp_path / "u.safetensors", first.provenance, first.sources))
     module(files, replace(TINY, displacement_bound=first.average.displacement_bound), weights=weights)
-    with pytest.raises(InputError, match="expected the displacement_bound 0.01 of"):
+    with pytest.raises(InputError, match="expected the settings.displacement_bound 0.01 of"):
         module(files, replace(TINY, displacement_bound=0.05), weights=weights)
+    with pytest.raises(InputError, match="expected the settings.closed True of .* set settings.closed to true"):
+        module(files, replace(TINY, closed=False), weights=weights)
 
 
 def test_a_resumed_run_continues_exactly(files: dict[str, str], tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_starts_from_files(files: dict[str, str], tmp_path: Path) -> None:
     first = module(files)
     with torch.no_grad():
         first.average.const.add_(1.0)
-    weights = str(first.average.save(tmp_path / "u.safetensors", first.provenance))
+    weights = str(first.average.save(tmp_path / "u.safetensors", first.provenance, first.sources))
     opponent = Discriminator([4, 4, 4])
     discriminator = str(save_discriminator(tmp_path / "d.safetensors", opponent))
     model = module(files, weights=weights, discriminator=discriminator)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from models.morphable import FaceParameters, MorphableModel
 from models.morphable.procedural import procedural_model
+from models.stylefaceuv.sources import FaceSources
+from models.stylefaceuv.surface import UVSurface
 from models.stylefaceuv.texture_frame import TextureFrame
 from models.stylefaceuv.uv_generator import UVGenerator, UVMaps, release_displacement_bound, render_detailed
 from models.stylegan2 import Generator
@@ -23,6 +25,7 @@ from tests.toy_face import SIZES, toy_face_model, toy_parameters
 
 CAMERA = PerspectiveCamera()
 ROWS, COLUMNS = 14, 12
+SOURCES = FaceSources("generator.safetensors", "coefficients.safetensors", "procedural:coarse")
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +132,11 @@ def test_runs_under_autocast(generator: Generator) -> None:
 
 
 def test_a_file_restores_the_network(generator: Generator, tmp_path: Path) -> None:
-    network = stirred(UVGenerator.from_generator(generator, 0.02, TextureFrame(0.1, 0.2, 0.9, 0.8)))
+    network = stirred(
+        UVGenerator.from_generator(generator, 0.02, UVSurface("skin", False, TextureFrame(0.1, 0.2, 0.9, 0.8)))
+    )
     provenance = Provenance.of(generator, toy_face_model(), CAMERA)
-    found = UVGenerator.load(network.save(tmp_path / "u.safetensors", provenance), provenance)
+    found = UVGenerator.load(network.save(tmp_path / "u.safetensors", provenance, SOURCES), provenance)
     assert found.config == network.config and not found.training
     # Matrices are stored in half precision.
     for mine, other in zip(found(codes()), network(codes()), strict=True):

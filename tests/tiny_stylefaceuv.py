@@ -8,7 +8,7 @@ from torch import nn
 
 from lightning_modules.face_scene import FaceScene
 from models.latent_directions import LatentDirection, LatentDirections, save_directions
-from models.stylefaceuv import CodeCoefficients, StepSize
+from models.stylefaceuv import CodeCoefficients, FaceSources, StepSize, UVGenerator, UVSurface
 from models.stylefaceuv.step_size import _YAW_SCALE
 from models.stylegan2 import Generator, load_generator
 from models.stylegan2.digest import generator_digest
@@ -68,3 +68,17 @@ def write_uv_networks(folder: Path) -> dict[str, str]:
         step.linear.weight[0, -1] = _YAW_SCALE / YAW_PER_SPREAD
     mirroring = step.save(folder / "mirroring.safetensors", provenance)
     return {"generator": path, "coefficients": written["coefficients"], "step_size": str(mirroring)}
+
+
+def write_uv_network(folder: Path, seed: int = 0) -> str:
+    """A UV generator with all that it is opened with, in `folder`; its maps are noise."""
+    path = write_networks(folder, seed)["generator"]
+    written = write_stylefaceuv_networks(folder)
+    generator, scene = load_generator(path), FaceScene()
+    model = scene.load_face_model()
+    network = UVGenerator.from_generator(generator, 0.01, UVSurface.of(model))
+    for head in network.to_displacement:
+        nn.init.normal_(head.get_parameter("weight"))
+    provenance = Provenance.of(generator, model, scene.camera)
+    sources = FaceSources(path, written["coefficients"], scene.face_model_source)
+    return str(network.save(folder / "uv_generator.safetensors", provenance, sources))

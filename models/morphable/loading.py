@@ -10,7 +10,7 @@ from models.morphable.ict import load_ict_folder, load_ict_packed
 from models.morphable.model import MorphableModel
 from models.morphable.parameters import ParameterSizes
 from models.morphable.procedural import Density, procedural_model
-from models.weights import build_from, describe_weights, load_weights, locate, save_weights
+from models.weights import build_from, describe_weights, load_weights, locate, recorded, save_weights
 from renderers.errors import InputError
 
 KIND = "face-model"
@@ -45,6 +45,11 @@ def source_of(path: str | Path) -> str:
     if found.suffix.lower() != ".safetensors" or found.is_dir():
         return found.name
     return str(describe_weights(found).config.get("source", found.name))
+
+
+def recorded_source(source: str) -> str:
+    """What `load_face_model` takes as another file records it (`recorded`); the shipped model has a name and no file."""
+    return source if source.partition(":")[0] == SHIPPED else recorded(locate(source))
 
 
 def save_face_model(path: str | Path, model: MorphableModel, source: str) -> Path:

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.morphable import FaceParameters
+from models.stylefaceuv.sources import FaceSources
+from models.stylefaceuv.surface import UVSurface
 from models.stylefaceuv.texel_masks import TextureSampling
-from models.stylefaceuv.texture_frame import TextureFrame
 from models.stylegan2 import Generator
 from models.stylegan2.generator import check_architecture, is_number, normalised_taps
 from models.stylegan2.layers import StyledConvolution, ToRGB, low_pass_kernel, upsample
@@ -57,7 +58,7 @@ class UVGenerator(nn.Module):
         blur_kernel: Taps of the low-pass filter of upsampling.
         conv_clamp: Bound on the absolute output of each convolution, or None.
         displacement_bound: Largest offset along an axis, in the face model's unit; see `release_displacement_bound`.
-        frame: The part of the face model's texture that the maps span.
+        surface: The part of the face model that the maps are for.
 
     Raises:
         InputError: for sizes and options that layers cannot be built with, and a bound that is not positive.
@@ -72,7 +73,7 @@ class UVGenerator(nn.Module):
         blur_kernel: Sequence[float] = (1.0, 3.0, 3.0, 1.0),
         conv_clamp: float | None = None,
         displacement_bound: float = 0.01,
-        frame: TextureFrame = TextureFrame(),
+        surface: UVSurface = UVSurface(),
     ) -> None:
         super().__init__()
         check_architecture(channels, blur_kernel, conv_clamp)
@@ -87,7 +88,7 @@ class UVGenerator(nn.Module):
         self.blur_kernel = normalised_taps(blur_kernel)
         self.conv_clamp = conv_clamp
         self.displacement_bound = displacement_bound
-        self.frame = frame
+        self.surface = surface
         self.resolution = 4 * 2 ** (len(channels) - 1)
         self.num_layers = 2 * len(channels)
 
@@ -115,7 +116,7 @@ class UVGenerator(nn.Module):
 
     @classmethod
     def from_generator(
-        cls, generator: Generator, displacement_bound: float = 0.01, frame: TextureFrame = TextureFrame()
+        cls, generator: Generator, displacement_bound: float = 0.01, surface: UVSurface = UVSurface()
     ) -> "UVGenerator":
         """A UV generator that starts from a 2D generator (section 3.3).
 
@@ -125,7 +126,7 @@ class UVGenerator(nn.Module):
         Args:
             generator: Of the codes to come.
             displacement_bound: Largest offset along an axis, in the face model's unit.
-            frame: The part of the face model's texture that the maps span.
+            surface: The part of the face model that the maps are for.
         """
         network = cls(
             generator.channels,
@@ -133,7 +134,7 @@ class UVGenerator(nn.Module):
             generator.blur_kernel,
             generator.conv_clamp,
             displacement_bound,
-            frame,
+            surface,
         ).to(generator.const.device)
         state = {name: value for name, value in generator.state_dict().items() if name in network.state_dict()}
         state |= {f"to_diffuse.{name}": value for name, value in generator.to_rgb.state_dict().items()}
@@ -149,14 +150,13 @@ class UVGenerator(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments this network was built with, as plain values."""
-        frame = self.frame
         return {
             "channels": list(self.channels),
             "w_dim": self.w_dim,
             "blur_kernel": list(self.blur_kernel),
             "conv_clamp": self.conv_clamp,
             "displacement_bound": self.displacement_bound,
-            "frame": [frame.left, frame.bottom, frame.right, frame.top],
+            "surface": self.surface.to_config(),
         }
 
     def forward(
@@ -202,9 +202,9 @@ class UVGenerator(nn.Module):
         diffuse, displacement = sums
         return UVMaps(torch.sigmoid(2 * diffuse), self.displacement_bound * torch.tanh(displacement))
 
-    def save(self, path: str | Path, provenance: Provenance) -> Path:
-        """Write the weights with what they were trained for."""
-        return save_trained(path, self, UV_GENERATOR_KIND, self.config, provenance)
+    def save(self, path: str | Path, provenance: Provenance, sources: FaceSources) -> Path:
+        """Write the weights with what they were trained for, and the places of what they are used with."""
+        return save_trained(path, self, UV_GENERATOR_KIND, {**self.config, **sources.to_config()}, provenance)
 
     @classmethod
     def load(cls, path: str | Path, present: Provenance) -> "UVGenerator":
@@ -227,7 +227,7 @@ class UVGenerator(nn.Module):
             config["blur_kernel"],
             config["conv_clamp"],
             config["displacement_bound"],
-            TextureFrame(*config["frame"]),
+            UVSurface.from_config(config["surface"]),
         )
 
     @staticmethod
@@ -251,7 +251,7 @@ def render_detailed(
     Normals are those of the displaced surface. There is no background: pixels beside the face are black, and 0 in the mask.
 
     Args:
-        renderer: Of the face model in the frame of the maps (`TextureFrame.apply`), with the camera that the coefficients refer to.
+        renderer: Of the surface of the maps (`UVSurface.apply`), with the camera that the coefficients refer to.
         parameters: Pose, light and coarse shape; the reflectance is not looked at.
         maps: Of `UVGenerator`, or edited.
         texture_sampling: "pixel" looks the diffuse map up at every pixel, which keeps more detail; "vertex" at every vertex, as the
