@@ -14,6 +14,7 @@ def convert(
     discriminator: Path | None = None,
     drop_conv_clamp: bool = False,
     overwrite: bool = False,
+    half: bool = False,
 ) -> None:
     """Write a StyleGAN2 file in this project's format, or in rosinality's.
 
@@ -26,8 +27,9 @@ def convert(
         drop_conv_clamp: leave out the bound on convolutions that ADA files have and rosinality's layout has not; what that changes
             is measured and said.
         overwrite: replace an existing file.
+        half: write a generator's matrices into a .safetensors as float16, half as large; what that changes is measured and said.
     """
     with warnings_as_lines():
-        lines = convert_networks(source, target, networks, discriminator, drop_conv_clamp, overwrite)
+        lines = convert_networks(source, target, networks, discriminator, drop_conv_clamp, overwrite, half)
     for line in lines:
         print(line)

@@ -14,7 +14,7 @@ from models.stylegan2 import ada, rosinality
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import code_statistics
-from models.weights import build_from, describe_weights, fill, is_safetensors, load_weights, locate, save_weights
+from models.weights import build_from, describe_weights, fill, half_matrices, is_safetensors, load_weights, locate, save_weights
 from renderers.errors import InputError
 
 GENERATOR_KIND = "stylegan2-generator"
@@ -103,9 +103,17 @@ def describe_generator(path: str | Path) -> GeneratorFacts:
     )
 
 
-def save_generator(path: str | Path, generator: Generator, origin: str = "") -> Path:
-    """Write a generator with its statistics of W as this project's weights; `origin` is the layout that it was converted from."""
-    return save_weights(path, generator.state_dict(), GENERATOR_KIND, generator.config, origin)
+def save_generator(path: str | Path, generator: Generator, origin: str = "", half: bool = False) -> Path:
+    """Write a generator with its statistics of W as this project's weights.
+
+    Args:
+        path: Where to write.
+        generator: The generator.
+        origin: Layout that it was converted from.
+        half: Write matrices as float16. What is read back is then another generator to `generator_digest`, as its weights are rounded.
+    """
+    state = half_matrices(generator.state_dict()) if half else generator.state_dict()
+    return save_weights(path, state, GENERATOR_KIND, generator.config, origin)
 
 
 def save_discriminator(path: str | Path, discriminator: Discriminator, origin: str = "") -> Path:
