@@ -28,6 +28,8 @@ from models.latent_directions import (
     load_directions,
     save_directions,
 )
+from models.lifted_gan import LiftedGAN
+from models.lifted_gan import load_official as load_official_lifted
 from models.morphable.coefficients import load_coefficients
 from models.morphable.loading import load_face_model, save_face_model
 from models.morphable.parameters import FaceParameters, ParameterSizes
@@ -53,6 +55,7 @@ from models.stylerig.rignet import RigNet
 from models.stylerig.sources import RigSources
 from models.stylerig.steering import SteeringNetwork
 from tests import face_model_files
+from tests.lifted_gan_files import official_state, tiny_generator, tiny_lifted, write_official
 from tests.stylegan2_files import Persistent, ada_network, write_ada
 
 SIZES = ParameterSizes(identity=3, expression=2, reflectance=3)
@@ -207,6 +210,12 @@ def _official_step(folder: Path) -> Path:
     }
     torch.save(contents, path)
     return path
+
+
+def _official_lifted(folder: Path) -> Path:
+    """The checkpoint of LiftedGAN's authors; its generator lies beside it."""
+    model = tiny_lifted()
+    return write_official(folder, official_state(model), model.generator)[0]
 
 
 def _inception(folder: Path) -> Path:
@@ -406,6 +415,16 @@ KINDS = (
         lambda path: MirrorStep.load(path, _provenance()),
     ),
     Kind("step size of StyleFaceUV's authors .ckpt", _official_step, load_official),
+    Kind(
+        "lifted generator .safetensors",
+        lambda folder: tiny_lifted().save(folder / "l.safetensors"),
+        lambda path: LiftedGAN.load(path, tiny_generator()),
+    ),
+    Kind(
+        "lifted generator of LiftedGAN's authors .pth",
+        _official_lifted,
+        lambda path: load_official_lifted(path, path.parent / "generator.pt"),
+    ),
     Kind("calibration of a rig .json", _calibration, load_calibration),
     Kind("latent codes .safetensors", _codes, load_codes),
     Kind("portrait embedding .safetensors", _embedding, load_embedding),
