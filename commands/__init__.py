@@ -16,9 +16,11 @@ COMMANDS = {
     "demo": "train and measure pose control on the shipped generator, and write a report",
     "directions": "find linear directions of a generator's codes along which yaw, pitch, smile or light change",
     "edit": "turn heads, change expressions, light and shape of generated portraits by trained rigs",
+    "export": "write textured meshes of generated faces: glTF binary, Wavefront OBJ or PLY",
     "fit-faces": "fit a face model to thousands of generated or aligned pictures",
     "generate": "write pictures and codes of a generator by seed",
     "render-face": "draw faces from coefficients, in the public BFM tools' camera",
     "render-portraits": "draw synthetic portraits with their true parameters",
     "report": "show runs side by side on one page: settings, metrics, figures, and what the paper claims",
+    "views": "show codes as detailed faces from all sides, with other expressions and light, as pictures and videos",
 }

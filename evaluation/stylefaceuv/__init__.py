@@ -1,0 +1,1 @@
+"""Views, tables and figures of StyleFaceUV."""
