@@ -9,6 +9,7 @@ from evaluation.pie.claims import SURE, pie_claims
 from evaluation.report import Report
 from evaluation.run_comparison import add_figures, add_metrics, add_overview, metrics_csv, number_table
 from evaluation.run_records import RunRecord
+from evaluation.stylefaceuv.claims import stylefaceuv_claims
 from evaluation.stylerig.claims import stylerig_claims
 from evaluation.stylerig.runs import edits_of, rig_runs
 
@@ -52,6 +53,15 @@ def compare_runs(runs: Sequence[RunRecord], labels: Sequence[str], title: str) -
             f"is above {SURE:g} standard errors."
         )
         add_claims(report, of_embeddings)
+    of_faces = stylefaceuv_claims(runs, labels)
+    if of_faces:
+        report.heading("What StyleFaceUV claims")
+        report.paragraph(
+            "Claims of StyleFaceUV (Chung et al., BMVC 2022), which shows most of them in pictures; the measures are ours. Ways of turning "
+            f"faces are told apart where their difference over the same faces is above {SURE:g} standard errors; other verdicts compare "
+            "plain numbers."
+        )
+        add_claims(report, of_faces)
     edits = edit_numbers(runs)
     if edits:
         report.heading("Measured edits")

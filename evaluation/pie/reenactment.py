@@ -176,7 +176,7 @@ def second_pictures(embedded: EmbeddedPortraits, pairs: int, sampler: PortraitSa
     if not places:
         empty = torch.zeros(0, device=device)
         return SecondPictures(empty.long(), empty.reshape(0, 3, size, size), empty.reshape(0, 68, 2))
-    own = torch.cat([_latents(embedded.embeddings[place], sampler) for place in places])
+    own = torch.cat([portrait_latents(embedded.embeddings[place], sampler) for place in places])
     each = math.ceil(pairs / len(places))
     own = own.repeat_interleave(each, dim=0)
     number = torch.arange(len(own))
@@ -234,7 +234,7 @@ def landmarks_of(
     return torch.cat([landmarks_66(embedded.landmarker(part)) for part in pictures.split(_DRAWN)])
 
 
-def _latents(embedding: PortraitEmbedding, sampler: PortraitSampler) -> Float[Tensor, "1 latent"]:
+def portrait_latents(embedding: PortraitEmbedding, sampler: PortraitSampler) -> Float[Tensor, "1 latent"]:
     """The latent that a synthetic portrait was drawn from: the first picture of a person of the test split."""
     try:
         index, seed = int(embedding.origin["index"]), int(embedding.origin["seed"])
