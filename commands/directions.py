@@ -1,18 +1,21 @@
 """``lightning directions``: linear directions of a generator's W along which yaw, pitch, smile or light change."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from commands.devices import choose_device, repeatable_convolutions
 from commands.warning_filters import warnings_as_lines
 from evaluation.direction_finding import DirectionSettings, find_directions
+from evaluation.direction_tables import angles_figure, curves_figure, direction_curves, quality_figure
+from evaluation.figures import write_figures
 from lightning_modules.progress import check_seed
 from models.latent_directions import KIND, LatentDirections, save_directions
 from models.morphable import ParameterSizes
 from models.morphable.loading import SHIPPED, load_face_model
-from models.stylefaceuv.loading import load_code_reader
+from models.stylefaceuv.loading import load_code_reader, require_other_reader
 from models.stylegan2.loading import load_generator
 from models.stylerig.provenance import Provenance
-from models.weights import build_from, describe_weights
+from models.weights import WeightsInfo, build_from, describe_weights
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 
@@ -31,6 +34,9 @@ def directions(
     batch_size: int = 64,
     device: str = "auto",
     overwrite: bool = False,
+    report: Path | None = None,
+    second_reader: Path | None = None,
+    curve_codes: int = 100,
 ) -> None:
     """Find linear directions as InterFaceGAN does: `lightning directions --generator G --face-reconstruction F --output FILE.safetensors`.
 
@@ -54,16 +60,16 @@ def directions(
         batch_size: codes that are read together.
         device: auto, cpu, cuda, cuda:1, mps.
         overwrite: replace a file of directions.
+        report: folder for tables of separability and angles, and for curves of what is read against the step, as figures/NAME.csv and
+            .png in it.
+        second_reader: another file as face_reconstruction, by which the curves are read too.
+        curve_codes: that are moved along each direction for the curves.
     """
     check_seed(seed)
+    _check_report(report, face_reconstruction, second_reader, curve_codes)
     settings = DirectionSettings(tuple(name.replace("-", "_") for name in attributes), codes, held_out, share, penalty)
     _check_place(output, overwrite)
-    info = describe_weights(face_reconstruction)
-    if "provenance" not in info.config or "sizes" not in info.config:
-        raise InputError(
-            f"expected weights of a face reconstruction, code coefficients or a face encoder, {info.path} is of kind '{info.kind}'; "
-            "name one that reads codes"
-        )
+    info = _reading_weights(face_reconstruction)
     trained_for = build_from(info.path, lambda: Provenance.from_config(info.config["provenance"]))
     sizes = build_from(info.path, lambda: ParameterSizes(**info.config["sizes"]))
     with warnings_as_lines(), repeatable_convolutions():
@@ -71,24 +77,90 @@ def directions(
         network = load_generator(generator)
         model = load_face_model(face_model, sizes)
         camera = PerspectiveCamera(trained_for.focal_length, trained_for.camera_distance, trained_for.principal_point)
-        reader = load_code_reader(face_reconstruction, Provenance.of(network, model, camera), network)
-        found = find_directions(network.to(where), reader.to(where), model.to(where), settings, seed, batch_size, _say)
+        paths = [face_reconstruction] if second_reader is None else [face_reconstruction, second_reader]
+        present = Provenance.of(network, model, camera)
+        readers = {_reader_name(path): load_code_reader(path, present, network) for path in paths}
+        network.to(where)
+        model.to(where)
+        for each in readers.values():
+            each.to(where)
+        reader = readers[_reader_name(face_reconstruction)]
+        found = find_directions(network, reader, model, settings, seed, batch_size, _say)
         save_directions(output, found)
-    print(directions_table(found))
+        print("\n\n".join(table for table in (directions_table(found), angles_table(found)) if table))
+        if report is not None:
+            _say(f"moving {curve_codes} codes along each")
+            curves = direction_curves(network, found, readers, model, curve_codes, seed, batch_size)
+            folder = write_figures(
+                report, [quality_figure(found), angles_figure(found), curves_figure(curves)], alone=True
+            )
+            print(f"tables and curves in {folder}")
     print(f"{len(found.directions)} direction{'s' * (len(found.directions) > 1)} in {output}")
 
 
 def directions_table(found: LatentDirections) -> str:
     """Name, what the extremes show, and how well held-out codes are told apart, one line for each direction that was measured."""
-    rows = [("direction", "extremes", "held-out extremes told apart", "correlation, all held out")]
+    rows = [
+        ("direction", "extremes", "held-out extremes told apart", "outside the margin", "correlation, all held out")
+    ]
     for each in found.directions:
         if each.quality is not None:
             quality = each.quality
             unit = " deg" if quality.unit == "degrees" else ""
             shown = f"{quality.low:.3g} to {quality.high:.3g}{unit}"
-            rows.append((each.name, shown, f"{quality.accuracy:.1%}", f"{quality.correlation:.3f}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+            outside = "" if quality.beyond_margin is None else f"{quality.beyond_margin:.1%}"
+            rows.append((each.name, shown, f"{quality.accuracy:.1%}", outside, f"{quality.correlation:.3f}"))
+    return _aligned(rows)
+
+
+def angles_table(found: LatentDirections) -> str:
+    """Degrees between all directions; no line for a single one."""
+    if len(found.directions) < 2:
+        return ""
+    angles = found.angles_deg().tolist()
+    rows = [(name, *(f"{angle:.1f}" for angle in row)) for name, row in zip(found.names, angles, strict=True)]
+    return _aligned([("angles, deg", *found.names), *rows])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _reading_weights(path: Path) -> WeightsInfo:
+    """What a file says that holds a network which reads codes."""
+    info = describe_weights(path)
+    if "provenance" not in info.config or "sizes" not in info.config:
+        raise InputError(
+            f"expected weights of a face reconstruction, code coefficients or a face encoder, {info.path} is of kind '{info.kind}'; "
+            "name one that reads codes"
+        )
+    return info
+
+
+def _reader_name(path: Path) -> str:
+    return f"{describe_weights(path).kind.replace('-', ' ')} {path.name}"
+
+
+def _check_report(report: Path | None, reader: Path, second_reader: Path | None, curve_codes: int) -> None:
+    if curve_codes < 1:
+        raise InputError(f"expected curve_codes of 1 or more, got {curve_codes}; raise it")
+    if report is None:
+        if second_reader is not None:
+            raise InputError(
+                "expected --report FOLDER for the curves that --second-reader reads, got none; name a folder"
+            )
+        return
+    if report.exists() and not report.is_dir():
+        raise InputError(f"expected a folder for tables and curves, {report} is a file; name another")
+    if second_reader is not None:
+        require_other_reader(reader, second_reader)
+        if _reader_name(reader) == _reader_name(second_reader):
+            raise InputError(
+                f"expected readers of two names, both are {second_reader.name}; rename one, as curves are labelled by them"
+            )
 
 
 def _check_place(output: Path, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """Codes of a generator with the face parameters that were fitted to their pictures: the labels of StyleFaceUV's F3D (section 3.1)."""
 
+import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.counter_random import sample_keys, uniform
 from datamodules.face_fits.objective import FaceFitSettings
-from datamodules.face_fits.runs import fit_missing, load_complete
+from datamodules.face_fits.runs import fit_missing, load_complete, missing_faces, plan_of
 from datamodules.face_fits.scene import FitScene
 from datamodules.face_fits.shards import FittedFaces, join_shards, load_fitted_faces
 from datamodules.face_fits.sources import GeneratedFaces
@@ -68,6 +69,7 @@ class FittedFacesDataModule(ResumableDataModule):
 
     Attributes:
         faces: All that were fitted and kept, after `setup`.
+        seconds_fitted: That fitting what was missing took, after `setup`; 0 without a generator.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class FittedFacesDataModule(ResumableDataModule):
         self.fit_batch_size, self.shard_size, self.batch_size = fit_batch_size, shard_size, batch_size
         self.validation_fraction, self.max_yaw_deg, self.seed = validation_fraction, max_yaw_deg, seed
         self.num_workers = num_workers
+        self.seconds_fitted = 0.0
         self._faces: FittedFaces | None = None
         self._datasets: dict[str, FittedFaceDataset] = {}
 
@@ -141,6 +144,24 @@ class FittedFacesDataModule(ResumableDataModule):
         if self._faces is None:
             raise InputError("expected fitted faces that were read, got none yet; call setup first")
         return self._faces
+
+    @property
+    def training_parameters(self) -> Float[Tensor, "rows total"]:
+        """Packed parameters of the faces that are neither held out nor left out, after `setup`."""
+        return self.faces.parameters[self._datasets["train"].rows]
+
+    def missing(self) -> int:
+        """Faces that `setup` would fit.
+
+        Raises:
+            InputError: for a folder with fits of something else.
+        """
+        if self.generator is None or self.landmarker is None:
+            return 0
+        source = GeneratedFaces(load_generator(self.generator), self.recipe, self.count)
+        landmarker, face_model = load_landmark_detector(self.landmarker), self.scene.load_face_model()
+        plan = plan_of(source, landmarker, face_model, self.scene, self.settings, self.shard_size)
+        return missing_faces(self.folder, plan)
 
     def setup(self, stage: str) -> None:
         """Fit what is missing, read everything, and part it."""
@@ -185,6 +206,7 @@ class FittedFacesDataModule(ResumableDataModule):
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         share = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
         source = GeneratedFaces(load_generator(self.generator).to(device), self.recipe, self.count)
+        started = time.monotonic()
         plan = fit_missing(
             self.folder,
             source,
@@ -197,6 +219,7 @@ class FittedFacesDataModule(ResumableDataModule):
             share,
             lambda text: rank_zero_info(f"fitting faces: {text}"),
         )
+        self.seconds_fitted = time.monotonic() - started
         if trainer is not None:
             trainer.strategy.barrier("fitted faces")
         parts = load_complete(self.folder, plan)

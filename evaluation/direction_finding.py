@@ -1,7 +1,7 @@
 """Linear directions of W, found from what a reader sees of many codes (InterFaceGAN, Shen et al., CVPR 2020; StyleFaceUV, section 3.2).
 
 Of all codes only readings are kept: codes follow from their indices, and those of the extremes are made again. So memory does not
-grow with the width of the codes times their number.
+grow with the width of the codes times their number: 200,000 codes take no more than a batch and the extremes.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from datamodules.latent_pairs import PairRecipe, Split
 from models.latent_directions import DirectionQuality, LatentDirection, LatentDirections
-from models.morphable import MorphableModel
+from models.morphable import FaceParameters, MorphableModel
 from models.stylefaceuv.loading import CodeReader
 from models.stylegan2 import Generator
 from models.stylegan2.digest import generator_digest
@@ -52,9 +52,13 @@ class DirectionSettings:
 
     def __post_init__(self) -> None:
         if not self.attributes or len(set(self.attributes)) < len(self.attributes):
-            raise InputError(f"expected attributes to find directions of, each once, got {', '.join(self.attributes) or 'none'}; name some")
+            raise InputError(
+                f"expected attributes to find directions of, each once, got {', '.join(self.attributes) or 'none'}; name some"
+            )
         if not (0 < self.share <= 0.5 and math.isfinite(self.penalty) and self.penalty > 0):
-            raise InputError(f"expected a share above 0, to 0.5, and a penalty above 0, got {self.share} and {self.penalty}; correct them")
+            raise InputError(
+                f"expected a share above 0, to 0.5, and a penalty above 0, got {self.share} and {self.penalty}; correct them"
+            )
         if min(self.codes, self.held_out) * self.share < _LEAST_EXTREMES:
             raise InputError(
                 f"expected {_LEAST_EXTREMES} codes or more at either extreme, {self.codes} codes and {self.held_out} held out give "
@@ -107,16 +111,45 @@ def find_directions(
     extremes = {name: _extremes(values, settings.share, name) for name, values in readings.items()}
     say(f"reading {settings.held_out:,} held-out codes")
     unseen, _ = _read(source, reader, face_model, settings.attributes, "validate", settings.held_out)
+    planes = {
+        name: _separate(source.at("train", ends.low), source.at("train", ends.high), moments, settings.penalty)
+        for name, ends in extremes.items()
+    }
+    normals = torch.stack([plane.normal for plane in planes.values()], dim=1)
+    positions = torch.empty(settings.held_out, len(planes), dtype=torch.float64)
+    for rows, codes in zip(positions.split(batch_size), source.all("validate", settings.held_out), strict=True):
+        rows.copy_(codes.double() @ normals)
     found = []
-    for name, ends in extremes.items():
-        normal, boundary = _separate(source.at("train", ends.low), source.at("train", ends.high), moments, settings.penalty)
-        spread = float((normal @ moments.covariance @ normal).sqrt())
-        positions = torch.cat([codes.double() @ normal for codes in source.all("validate", settings.held_out)])
-        low, high = (float(readings[name][index].mean()) for index in ends)
-        quality = _quality(positions - boundary, unseen[name], settings.share, name, (low, high))
-        found.append(LatentDirection(name, normal.float(), spread, boundary, quality))
-    origin = {"codes": settings.codes, "held_out": settings.held_out, "share": settings.share, "penalty": settings.penalty, "seed": seed}
+    for (name, plane), along in zip(planes.items(), positions.T, strict=True):
+        spread = float((plane.normal @ moments.covariance @ plane.normal).sqrt())
+        ends = extremes[name]
+        shown = (float(readings[name][ends.low].mean()), float(readings[name][ends.high].mean()))
+        quality = _quality(
+            (along - plane.boundary) / spread, unseen[name], settings.share, name, shown, plane.margin / spread
+        )
+        found.append(LatentDirection(name, plane.normal.float(), spread, plane.boundary, quality))
+    origin = {
+        "codes": settings.codes,
+        "held_out": settings.held_out,
+        "share": settings.share,
+        "penalty": settings.penalty,
+        "seed": seed,
+    }
     return LatentDirections(tuple(found), generator_digest(generator), origin)
+
+
+class _Plane(NamedTuple):
+    """A separating hyperplane; float64.
+
+    Attributes:
+        normal: Unit normal, towards more of the attribute.
+        boundary: w . n on it.
+        margin: Distance of the machine's margin from it, in W.
+    """
+
+    normal: Float[Tensor, " width"]
+    boundary: float
+    margin: float
 
 
 class _Codes:
@@ -127,8 +160,8 @@ class _Codes:
 
     def all(self, split: Split, count: int) -> Iterator[Float[Tensor, "batch width"]]:
         """Codes 0 to count - 1, in batches."""
-        for indices in torch.arange(count).split(self.batch_size):
-            yield self._make(split, indices)
+        for first in range(0, count, self.batch_size):
+            yield self._make(split, torch.arange(first, min(first + self.batch_size, count)))
 
     def at(self, split: Split, indices: Int64[Tensor, " codes"]) -> Float[Tensor, "codes width"]:
         """Codes of these indices."""
@@ -145,7 +178,9 @@ def _read(
     source: _Codes, reader: CodeReader, face_model: MorphableModel, names: Sequence[str], split: Split, count: int
 ) -> tuple[dict[str, Float[Tensor, " codes"]], _Moments]:
     """Readings of all codes, not-a-number where one says nothing, and the codes' mean and covariance."""
-    readings: dict[str, list[Tensor]] = {name: [] for name in names}
+    # Whole from the start: small tensors kept from every batch would hold the memory of what was freed around them.
+    readings = {name: torch.empty(count) for name in names}
+    done = 0
     width = source.generator.w_dim
     # About the generator's own mean, so that little is lost in the difference of large sums.
     centre = source.generator.mean_w.double().cpu()
@@ -156,13 +191,21 @@ def _read(
         products += offset.T @ offset
         own = reader.parameters_of(source.generator.broadcast(codes.to(source.generator.mean_w.device)))
         for name, values in readings.items():
-            reading = read_slider(own, name, face_model).cpu()
-            if name == "light_azimuth":
-                reading = torch.where(reading.abs() <= _WIDEST_AZIMUTH_DEG, reading, math.nan)
-            values.append(reading)
+            values[done : done + len(codes)] = attribute_reading(own, name, face_model)
+        done += len(codes)
     mean = total / count
     moments = _Moments(mean + centre, products / count - mean[:, None] * mean)
-    return {name: torch.cat(values) for name, values in readings.items()}, moments
+    return readings, moments
+
+
+def attribute_reading(own: FaceParameters, name: str, face_model: MorphableModel) -> Float[Tensor, " batch"]:
+    """As `read_slider`, but not a number where it says nothing: a light from behind is neither from the left nor from the right.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    reading = read_slider(own, name, face_model)
+    return torch.where(reading.abs() <= _WIDEST_AZIMUTH_DEG, reading, math.nan) if name == "light_azimuth" else reading
 
 
 def _extremes(values: Float[Tensor, " codes"], share: float, name: str) -> _Extremes:
@@ -176,8 +219,8 @@ def _extremes(values: Float[Tensor, " codes"], share: float, name: str) -> _Extr
 
 def _separate(
     low: Float[Tensor, "low width"], high: Float[Tensor, "high width"], moments: _Moments, penalty: float
-) -> tuple[Float[Tensor, " width"], float]:
-    """Unit normal of the separating hyperplane, towards `high`, and w . n on it; float64."""
+) -> _Plane:
+    """The hyperplane between extremes."""
     # One scale for all directions, so that the angle between codes and the hyperplane is what it is in W.
     scale = moments.covariance.diagonal().mean().sqrt()
     samples = ((torch.cat([low, high]).double() - moments.mean) / scale).numpy()
@@ -186,15 +229,22 @@ def _separate(
     coefficients = torch.from_numpy(machine.coef_[0]).double()
     length = torch.linalg.vector_norm(coefficients)
     normal = coefficients / length
-    return normal, float(normal @ moments.mean - scale * float(machine.intercept_[0]) / length)
+    boundary = normal @ moments.mean - scale * float(machine.intercept_[0]) / length
+    return _Plane(normal, float(boundary), float(scale / length))
 
 
 def _quality(
-    distances: Float[Tensor, " codes"], values: Float[Tensor, " codes"], share: float, name: str, ends: tuple[float, float]
+    positions: Float[Tensor, " codes"],
+    values: Float[Tensor, " codes"],
+    share: float,
+    name: str,
+    ends: tuple[float, float],
+    margin: float,
 ) -> DirectionQuality:
-    """Of held-out codes, by their signed distances from the hyperplane."""
+    """Of held-out codes, by their signed distances from the hyperplane; these and the margin in spreads."""
     extremes = _extremes(values, share, name)
-    right = torch.cat([distances[extremes.low] < 0, distances[extremes.high] > 0])
+    right = torch.cat([-positions[extremes.low], positions[extremes.high]])
     valid = values.isfinite()
-    together = torch.corrcoef(torch.stack([distances[valid], values[valid].double()]))
-    return DirectionQuality(float(right.double().mean()), float(together[0, 1]), *ends, unit_of(name))
+    together = torch.corrcoef(torch.stack([positions[valid], values[valid].double()]))
+    accuracy, beyond = ((right > least).double().mean() for least in (0.0, margin))
+    return DirectionQuality(float(accuracy), float(together[0, 1]), *ends, unit_of(name), margin, float(beyond))

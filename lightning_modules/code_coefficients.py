@@ -159,8 +159,7 @@ class CodeCoefficientsModule(LightningModule):
             raise InputError(
                 f"expected fits of {self.network.sizes}, {data.folder} holds those of {data.faces.sizes}; name their face model"
             )
-        # Of all fits, also those held out: units of so many tell nothing of one of them.
-        statistics = ParameterStatistics.over([data.faces.parameters])
+        statistics = ParameterStatistics.over([data.training_parameters])
         self.fitted_mean.copy_(statistics.mean)
         self.fitted_std.copy_(statistics.std)
         # Weights of an earlier part of the run count in the statistics of that part, which its checkpoint brings along.

@@ -22,7 +22,7 @@ from lightning_modules.reduction import log_means
 from lightning_modules.run_folder import folder_of
 from models.latent_directions import load_directions
 from models.stylefaceuv import RELEASED_HIDDEN, MirrorStep, StepSize
-from models.stylefaceuv.loading import CodeReader, load_code_reader
+from models.stylefaceuv.loading import CodeReader, load_code_reader, require_other_reader
 from models.stylegan2 import load_generator
 from models.stylerig import Provenance
 from renderers.errors import InputError
@@ -94,8 +94,13 @@ class StepSizeModule(MeasuredModule):
             settings: Network and optimiser.
             second_reader: Weights as `coefficients` that took no part in the training, by which `test` measures too; null for none.
             output: File that the trained weights go to; null for step_size.safetensors in the run's folder.
+
+        Raises:
+            InputError: for files that are missing, broken or do not fit each other, and a second reader that is the first.
         """
         super().__init__()
+        if second_reader is not None:
+            require_other_reader(coefficients, second_reader)
         self.generator = freeze(load_generator(generator))
         self.provenance = Provenance.of(self.generator, scene.load_face_model(), scene.camera)
         self.reader = freeze(load_code_reader(coefficients, self.provenance, self.generator))

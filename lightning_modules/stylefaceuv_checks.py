@@ -67,8 +67,15 @@ def check_parts(trainer: Trainer, settings: UVSettings, discriminator: Discrimin
     Raises:
         InputError: for such a batch size or number of parts.
     """
-    pairs, group = getattr(trainer.train_dataloader, "batch_size", None), discriminator.deviation_group
-    if pairs is None or group is None or settings.adversarial == 0:
+    pairs = getattr(trainer.train_dataloader, "batch_size", None)
+    if pairs is not None and settings.adversarial > 0:
+        check_pairs(pairs, settings, discriminator)
+
+
+def check_pairs(pairs: int, settings: UVSettings, discriminator: Discriminator) -> None:
+    """As `check_parts`, of a number of pairs in a batch, where the discriminator is trained."""
+    group = discriminator.deviation_group
+    if group is None:
         return
     parts = min(settings.parts, 2 * pairs)
     # As `Tensor.tensor_split` cuts.

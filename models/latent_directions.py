@@ -34,6 +34,8 @@ class DirectionQuality:
         correlation: Pearson's, of w . n with the reading, over all held-out codes.
         low, high: Mean readings of the extremes that the direction was found with, in `unit`.
         unit: Of readings, as `models.stylerig.sliders.unit_of` names it.
+        margin: Distance of the support-vector machine's margin from the hyperplane, in spreads; None in files of earlier versions.
+        beyond_margin: Share of the held-out extremes that lie on the right side and outside the margin; None likewise.
     """
 
     accuracy: float
@@ -41,6 +43,8 @@ class DirectionQuality:
     low: float
     high: float
     unit: str
+    margin: float | None = None
+    beyond_margin: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,9 @@ class LatentDirection:
             raise InputError(f"expected a name of a direction without : = / and \\, got {self.name!r}; rename it")
         length = float(torch.linalg.vector_norm(self.normal.double()))
         if not abs(length - 1) <= _UNIT:
-            raise InputError(f"expected a normal of length 1 of the direction {self.name}, got {length:.4g}; divide it by that")
+            raise InputError(
+                f"expected a normal of length 1 of the direction {self.name}, got {length:.4g}; divide it by that"
+            )
         if not (math.isfinite(self.spread) and self.spread > 0 and math.isfinite(self.boundary)):
             raise InputError(
                 f"expected a spread above 0 and a finite boundary of the direction {self.name}, got {self.spread} and {self.boundary}; "
@@ -131,9 +137,13 @@ class LatentDirections:
 
     def __post_init__(self) -> None:
         if not self.directions or len(set(self.names)) < len(self.names):
-            raise InputError(f"expected directions of different names, got {', '.join(self.names) or 'none'}; name each once")
+            raise InputError(
+                f"expected directions of different names, got {', '.join(self.names) or 'none'}; name each once"
+            )
         if len({direction.normal.shape for direction in self.directions}) > 1:
-            raise InputError("expected directions of one width, got several; keep those of each generator in a file of their own")
+            raise InputError(
+                "expected directions of one width, got several; keep those of each generator in a file of their own"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,6 +160,12 @@ class LatentDirections:
             if direction.name == name:
                 return direction
         raise InputError(f"expected one of the directions {', '.join(self.names)}, got {name!r}; correct the name")
+
+    def angles_deg(self) -> Float[Tensor, "directions directions"]:
+        """Angles between the normals in W, in degrees: below 90 where moving along one also moves along the other."""
+        normals = torch.stack([direction.normal.double() for direction in self.directions])
+        normals = normals / torch.linalg.vector_norm(normals, dim=1, keepdim=True)
+        return (normals @ normals.T).clamp(-1, 1).acos().rad2deg().fill_diagonal_(0.0).float()
 
     def require(self, generator: Generator) -> None:
         """Refuse another generator than the one in whose W the directions lie.
@@ -218,5 +234,16 @@ def _built(normals: Float[Tensor, "directions width"], config: Mapping[str, Any]
     )
 
 
-def _quality(accuracy: float, correlation: float, low: float, high: float, unit: str) -> DirectionQuality:
-    return DirectionQuality(float(accuracy), float(correlation), float(low), float(high), str(unit))
+def _quality(
+    accuracy: float,
+    correlation: float,
+    low: float,
+    high: float,
+    unit: str,
+    margin: float | None = None,
+    beyond_margin: float | None = None,
+) -> DirectionQuality:
+    margin, beyond_margin = (None if value is None else float(value) for value in (margin, beyond_margin))
+    return DirectionQuality(
+        float(accuracy), float(correlation), float(low), float(high), str(unit), margin, beyond_margin
+    )

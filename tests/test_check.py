@@ -12,12 +12,15 @@ import yaml
 from PIL import Image
 
 import cli
+from commands.arguments import find_configs
+from commands.check import CheckCLI
 from evaluation.run_checks import isolation, measurement
 from evaluation.run_checks.kinds import identify
 from evaluation.run_checks.licences import LICENCES, check_licences, licence_table
 from evaluation.run_checks.references import find_references
 from evaluation.run_checks.report import failed_by
 from evaluation.run_checks.schedule import phases_of, steps_of
+from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylegan2 import StyleGAN2
 from lightning_modules.warm_start import WarmStart
 from models.stylegan2 import Discriminator, Generator
@@ -321,3 +324,50 @@ def test_phases_of_a_generator_are_weighed() -> None:
     assert [round(step.weight, 6) for step in steps] == [0, 0.25, 0.25, 0.25, 3 / 16, 1 / 16]
     steps[-1].prepare()
     assert (int(model.images_seen), int(model.discriminator_steps)) == (100, 0)
+
+
+@pytest.fixture
+def uv_words(folder: Path) -> list[str]:
+    """The demo's training of a UV generator on untrained networks."""
+    write_stylefaceuv_networks(folder)
+    return small("configs/demo/stylefaceuv_uv.yaml")
+
+
+def test_turns_of_the_discriminator_are_weighed(uv_words: list[str]) -> None:
+    cli_of_run = CheckCLI(find_configs(uv_words))
+    model, _ = cli_of_run.build()
+    assert isinstance(model, StyleFaceUV)
+    steps = steps_of(model, 2)
+    # Of 5 steps 4 are of the generator alone; of 16 with the discriminator 15 without its penalty.
+    assert [round(step.weight, 6) for step in steps] == [0, 0.4, 0.4, 0.1875, 0.0125]
+    turns = []
+    for step in steps:
+        step.prepare()
+        turns.append(divmod(int(model.steps), model.settings.generator_steps))
+    assert turns[0] == turns[1] == turns[2] and turns[0][1] > 0 and turns[3] == (1, 0) and turns[4] == (0, 0)
+
+
+def test_batches_of_pairs_are_counted_in_codes(uv_words: list[str]) -> None:
+    six = check(*uv_words, "--data.batch_size", "6", "--steps", "0")
+    assert six["deviation group"]["text"] == "12 codes in 1 part"
+    line = check(*uv_words, "--data.batch_size", "3", "--data.train_pairs", "9", code=1)["deviation group"]
+    assert "6 codes in parts of 6" in line["got"] and "settings.parts" in line["advice"]
+
+
+def test_fits_are_tried_on_a_few_faces_and_those_that_are_there_are_read(folder: Path) -> None:
+    words = small("configs/demo/stylefaceuv_coefficients.yaml")
+    settings = {"rigid_steps": 60, "steps": 30, "largest_landmark_error": 100.0, "largest_colour_error": 100.0}
+    many = ["--data.count", "600", "--data.fit_batch_size", "8", "--data.settings", json.dumps(settings)]
+    epochs = ["--trainer.max_steps", "-1", "--trainer.max_epochs", "2"]
+    lines = check(*words, *many, *epochs, "--steps", "1")
+    assert "fits 600 faces first, the trial 20 with 6 + 3 of 60 + 30 steps" in lines["time per step"]["text"]
+    assert "for 600 faces" in lines["time of fits"]["text"]
+    # 70 % of 600 in batches of 2, twice.
+    assert lines["estimate"]["run"]["batches_of_run"] == {"all": 420}
+    cli.main(["fit", *words])
+    written = sorted((folder / "fits").iterdir())
+    lines = check(*words, "--run.id", "other", "--steps", "1")
+    assert "time of fits" not in lines and "fits" not in lines["time per step"]["text"]
+    assert sorted((folder / "fits").iterdir()) == written
+    line = check(*words, "--run.id", "other", "--data.code_seed", "1", code=1)["data"]
+    assert "fits of the same source" in line["expected"] and line["advice"] == "name another folder"

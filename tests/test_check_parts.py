@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,19 @@ from evaluation.run_checks.files import check_files
 from evaluation.run_checks.kinds import PACKAGE_WEIGHTS, Artefact, identify
 from evaluation.run_checks.licences import check_licences
 from evaluation.run_checks.references import Reference, find_references
+from evaluation.run_checks.shapes import check_provenance
 from evaluation.run_checks.trial import TrialResult, _memory_of_workers
 from models.morphable import ParameterSizes
 from models.stylefaceuv import CodeCoefficients, MirrorStep, StepSize, UVGenerator
+from models.stylefaceuv.sources import FaceSources
 from models.stylegan2 import Discriminator, Generator, load_discriminator, load_generator
+from models.stylegan2.digest import generator_digest
 from models.stylegan2.loading import save_discriminator, save_generator
 from models.stylegan2.rosinality import rosinality_discriminator
 from models.stylerig import Provenance
 from models.weights import asset_path, save_weights
 from renderers.errors import InputError
+from tests.conftest import ROOT
 from tests.stylegan2_files import ada_network, write_ada, write_persistent, write_rosinality
 from tests.test_stylegan2_loading import ada_discriminator_state, tiny_ada_state, tiny_rosinality_state
 
@@ -100,7 +105,7 @@ def test_files_of_stylefaceuv_are_told_apart(tmp_path: Path) -> None:
     files = {
         "code coefficients": CodeCoefficients(2, 4, sizes, (1,)).save(tmp_path / "c.safetensors", provenance),
         "step size": StepSize(2, 4, (1,)).save(tmp_path / "s.safetensors", provenance),
-        "UV generator": UVGenerator([6, 4], 8).save(tmp_path / "u.safetensors", provenance),
+        "UV generator": UVGenerator([6, 4], 8).save(tmp_path / "u.safetensors", provenance, FaceSources("g", "c", "f")),
         "fitted faces": save_weights(tmp_path / "faces-0-1.safetensors", {"x": torch.zeros(1)}, "fitted-faces", {}),
     }
     assert identify(MirrorStep(2, 4, (1,)).save(tmp_path / "m.safetensors", provenance)).kind == "step size"
@@ -119,6 +124,49 @@ def test_files_of_stylefaceuv_are_told_apart(tmp_path: Path) -> None:
         assert {check.status for check in check_files(references)[0]} == {status}
 
 
+def test_fits_are_read_where_no_generator_would_make_them(tmp_path: Path) -> None:
+    fits = tmp_path / "fits"
+    save_weights(fits / "faces-00000000-00000001.safetensors", {"x": torch.zeros(1)}, "fitted-faces", {})
+    assert identify(fits).described == "fitted faces, 1 files"
+    options: dict[str, str | None] = {"folder": str(fits), "generator": None}
+    data = {"class_path": "datamodules.fitted_faces.FittedFacesDataModule", "init_args": options}
+    (reference,) = find_references({"data": data})
+    assert reference.role == "input" and check_files([reference])[0][0].status == "ok"
+    line = check_files([replace(reference, value=str(tmp_path))])[0][0]
+    assert line.expected == "a folder of fitted faces"
+    options["generator"] = "g.pkl"
+    assert {each.parameter: each.role for each in find_references({"data": data})} == {
+        "folder": "written",
+        "generator": "input",
+    }
+
+
+def test_files_of_the_figures_of_stylefaceuv_are_known() -> None:
+    judge, folder = str(asset_path("demo_judge.safetensors")), str(ROOT / "configs")
+    for name, value, status in (
+        ("one_view", judge, "fix"),
+        ("features", judge, "ok"),
+        ("real_pictures", folder, "fix"),
+        ("embeddings", folder, "ok"),
+        ("perceptual", "observers", "ok"),
+        ("perceptual", judge, "fix"),
+    ):
+        callback = {"class_path": "evaluation.stylefaceuv.figures.StyleFaceUVFigures", "init_args": {name: value}}
+        references = find_references({"trainer": {"callbacks": [callback]}})
+        assert [check.status for check in check_files(references)[0]] == [status]
+
+
+def test_directions_are_those_of_the_generator_beside_them() -> None:
+    generator = Artefact(asset_path("demo_generator.safetensors"), "generator")
+    digest = generator_digest(load_generator(generator.path))
+    for wanted, status in ((digest, "ok"), ("0" * 64, "fix")):
+        directions = Artefact(Path("d.safetensors"), "linear directions", config={"generator_digest": wanted})
+        # Of a callback, which names no generator: the model's.
+        found = {"model.generator": generator, "trainer.callbacks.0.directions": directions}
+        (line,) = check_provenance(found)
+        assert (line.name, line.status) == ("trainer.callbacks.0.directions for model.generator", status)
+
+
 def test_photos_are_those_that_training_reads(tmp_path: Path) -> None:
     for number in range(2):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.gif")
@@ -126,7 +174,11 @@ def test_photos_are_those_that_training_reads(tmp_path: Path) -> None:
     assert identify(tmp_path).described == "photos, 2 pictures, the first 8 x 8 px"
     reference = Reference("model.generator", str(tmp_path), "StyleRig", "generator", "input", ("model", "generator"))
     line = check_files([reference])[0][0]
-    assert line.got is not None and "a folder of photos, 2 pictures" in line.got and line.advice == "name a generator by --model.generator"
+    assert (
+        line.got is not None
+        and "a folder of photos, 2 pictures" in line.got
+        and line.advice == "name a generator by --model.generator"
+    )
     reference = Reference("data.root", str(tmp_path / "0.gif"), "PortraitDataModule", "root", "input", ("data", "root"))
     line = check_files([reference])[0][0]
     assert line.expected == "a folder of photos" and line.advice == "name a folder of photos by --data.root"
@@ -146,7 +198,9 @@ def test_memory_is_that_of_the_largest_trial() -> None:
     assert "without the processes that load data" in unknown[0].text
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell the memory of other processes")
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell the memory of other processes"
+)
 def test_memory_of_workers_is_counted() -> None:
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()

@@ -14,6 +14,7 @@ from commands.fit_faces import parse_share
 from datamodules.face_fits import (
     FaceFitSettings,
     FitScene,
+    FolderFaces,
     load_fitted_faces,
 )
 from datamodules.face_fits.shards import find_shards, join_shards, load_shard
@@ -176,6 +177,31 @@ def test_photos_are_fitted_too(networks, tmp_path, capsys):
     assert faces.names == ("a.png", "b.png", "c.png") and faces.codes is None
     with pytest.raises(InputError, match="photos, which have no codes"):
         FittedFacesDataModule(str(tmp_path / "fits")).setup("fit")
+
+
+def test_a_photo_that_replaces_another_of_the_same_size_is_no_face_that_was_fitted(networks, tmp_path, capsys):
+    (photos := tmp_path / "photos").mkdir()
+    for name, colour in (("a", (90, 120, 60)), ("b", (60, 120, 90))):
+        Image.new("RGB", (20, 20), colour).save(photos / f"{name}.bmp")
+    words = ["--photos", str(photos), "--image_size", "16", "--landmarker", networks["landmarker"], "--device", "cpu"]
+    cli.main(["fit-faces", *words, "--output", str(tmp_path / "fits")])
+    before = FolderFaces(photos, 16).describe()
+    assert FolderFaces(photos, 16).describe() == before
+    size = (photos / "b.bmp").stat().st_size
+    Image.new("RGB", (20, 20), (60, 90, 120)).save(photos / "b.bmp")
+    assert (photos / "b.bmp").stat().st_size == size and FolderFaces(photos, 16).describe() != before
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(["fit-faces", *words, "--output", str(tmp_path / "fits")])
+    assert "expected fits of the same source" in capsys.readouterr().err
+
+
+def test_faces_that_are_missing_are_counted(networks, fits, tmp_path):
+    assert module(networks, fits).missing() == 0 and module(networks, fits, count=14).missing() == 6
+    assert module(networks, tmp_path / "none").missing() == 10
+    assert FittedFacesDataModule(str(tmp_path / "none")).missing() == 0
+    with pytest.raises(InputError, match="same settings"):
+        module(networks, fits, settings=replace(ANYTHING, steps=3)).missing()
 
 
 def test_places_of_processes(monkeypatch):

@@ -1,6 +1,7 @@
 """Fyaw: its training through a reader of yaws, what is measured of it, and its weights."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning_modules.step_size import StepSizeModule, StepSizeSettings
 from models.latent_directions import LatentDirections, load_directions, save_directions
 from models.stylefaceuv import MirrorStep, StepSize
 from models.stylegan2 import load_generator
+from models.weights import describe_weights, load_weights, save_weights
 from renderers.errors import InputError
 from tests.tiny_stylefaceuv import YAW_PER_SPREAD, write_stylefaceuv_networks
 from tests.tiny_stylerig import LAYERS, WIDTH, quiet_trainer, use_toy_face, write_networks
@@ -102,11 +104,23 @@ def test_directions_are_repeated_for_each_layer_in_the_asked_unit(files):
 
 
 def test_a_second_reader_measures_in_the_test_alone(tmp_path, files):
-    module = trained(tmp_path, files, TINY, steps=2, second_reader=files["coefficients"])
+    # The same network with one more thing written beside it.
+    tensors, _ = load_weights(files["coefficients"], "code-coefficients")
+    config = dict(describe_weights(files["coefficients"]).config)
+    tensors["parameter_mean"] = tensors["parameter_mean"].index_fill(0, torch.tensor([0]), 0.5)
+    second = str(save_weights(tmp_path / "second.safetensors", tensors, "code-coefficients", config))
+    module = trained(tmp_path, files, TINY, steps=2, second_reader=second)
     figures = figures_of(tmp_path, module)
     assert figures["test/error_deg_seen"] == pytest.approx(figures["test/error_deg"])
     (validated,) = quiet_trainer(tmp_path).validate(module, data(), verbose=False)
     assert "validate/error_deg" in validated and not any("seen" in name for name in validated)
+
+
+def test_a_second_reader_that_is_the_first_is_refused(tmp_path, files):
+    copy = shutil.copy(files["coefficients"], tmp_path / "copy.safetensors")
+    for second in (files["coefficients"], str(copy)):
+        with pytest.raises(InputError, match="second reader that the first is compared with"):
+            StepSizeModule(**files, settings=TINY, second_reader=second)
 
 
 def test_only_trained_networks_are_measured(tmp_path, files):

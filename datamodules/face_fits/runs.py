@@ -104,6 +104,18 @@ def fit_missing(
     return plan
 
 
+def missing_faces(folder: Path, plan: FitPlan) -> int:
+    """Faces of a plan whose files are not there or cut short: those that `fit_missing` would fit.
+
+    Raises:
+        InputError: for a folder with fits of something else.
+    """
+    _check_contents(folder, plan)
+    _check_length(folder, plan)
+    shards = range(plan.shards)
+    return sum(len(plan.numbers(shard)) for shard in shards if _whole(plan.path(folder, shard), plan) is None)
+
+
 def load_complete(folder: Path, plan: FitPlan) -> list[FittedFaces] | None:
     """The shards of a plan, in order; None where one is missing or cut short.
 

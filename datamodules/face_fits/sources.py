@@ -103,7 +103,10 @@ class FolderFaces:
     def describe(self) -> dict[str, Any]:
         digest = hashlib.sha256()
         for path in self.paths:
-            digest.update(f"{path.relative_to(self.root).as_posix()}\n{path.stat().st_size}\n".encode())
+            # Of what it holds: a photo that replaces another may be as long.
+            with path.open("rb") as file:
+                contents = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(self.root).as_posix()}\n{contents}\n".encode())
         return {"photos": digest.hexdigest(), "image_size": self.resolution}
 
     def faces(self, numbers: Sequence[int], device: torch.device) -> FacePictures:

@@ -89,7 +89,10 @@ def check_run(planned: PlannedRun, run_trials: TrialRunner, steps: int) -> tuple
         return [*checks, Check("time, memory, disk", "skipped", f"no steps were run: {why}")], None
     with tempfile.TemporaryDirectory(prefix="latentrig-check-") as name:
         folder = Path(name)
-        trials = trials_of(config, references, model, data, folder)
+        try:
+            trials = trials_of(config, references, model, data, folder)
+        except InputError as error:
+            return [*checks, failed_by("data", error)], None
         lines, measured = measure(
             trials, run_trials, steps, folder, model, trainer, options.get("batch_size"), run.path
         )

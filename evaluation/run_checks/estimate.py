@@ -41,7 +41,8 @@ def batches_of_run(
         per_batch = result.optimizer_steps if not model.automatic_optimization else 1 / trainer.accumulate_grad_batches
         limits.append(trainer.max_steps / max(per_batch, 1e-9))
     if trainer.max_epochs is not None and trainer.max_epochs > 0 and result.batches is not None:
-        limits.append(trainer.max_epochs * result.batches)
+        # The trial's single process has the batches of all.
+        limits.append(trainer.max_epochs * -(-result.batches // trainer.world_size))
     if not limits:
         return None
     left = int(min(limits))
@@ -75,6 +76,14 @@ def check_time(trial: Trial, result: TrialResult, batches: dict[str, int] | None
     if limited:
         text = f"{duration(min(limited))} by max_time, of {text}"
     return [*checks, Check(f"time in all{name}", "note" if limited else "ok", text)]
+
+
+def check_fits(trial: Trial, result: TrialResult, trainer: Trainer) -> Check:
+    """Time of the fits of faces that come before the first step."""
+    seconds = result.seconds_fitted * trial.fit_work / trainer.world_size
+    ranks = f" on each of {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    text = f"at most about {duration(seconds)}{ranks} for {trial.fits:,} faces, which end early as they converge and stay for later runs"
+    return Check("time of fits", "ok", text)
 
 
 def check_memory(results: Sequence[TrialResult], kept: int, processes: int, free: int | None) -> list[Check]:

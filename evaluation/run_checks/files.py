@@ -20,6 +20,11 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "StyleFaceUV.weights": ("UV generator",),
     "CodeEncoderModule.weights": ("code encoder",),
     "PIE.rig": ("RigNet",),
+    "StyleFaceUVFigures.one_view": ("UV generator",),
+    "StyleFaceUVFigures.features": ("Inception features", "judge", "identity network"),
+    "StyleFaceUVFigures.real_pictures": ("photos",),
+    "StyleFaceUVFigures.embeddings": ("folder",),
+    "FittedFacesDataModule.folder": ("fitted faces",),
     "EmbeddingDataModule.photos": ("photos", "picture"),
     "EmbeddingDataModule.landmarks": ("landmark network",),
     "generator": ("generator",),
@@ -34,6 +39,7 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "second_reader": _CODE_READERS,
     "directions": ("linear directions",),
     "step_size": ("step size",),
+    "perceptual": ("perceptual features",),
     "identity": ("identity network",),
     "embedder": ("identity network",),
     "judge": ("judge",),
@@ -86,7 +92,7 @@ def check_files(references: Sequence[Reference]) -> tuple[list[Check], dict[str,
 
 def _phrase(kind: str) -> str:
     """A kind of file with its article."""
-    if kind.startswith("photos"):
+    if kind.startswith(("photos", "fitted faces")):
         return f"a folder of {kind}"
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 

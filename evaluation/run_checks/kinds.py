@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.io import whosmat
 from torch import Tensor
 
+from datamodules.face_fits.shards import find_shards
 from datamodules.photo_folder import find_photos
 from datamodules.photos.decoding import SUFFIXES, UNREADABLE_SUFFIXES
 from models.morphable.loading import load_face_model
@@ -69,6 +70,7 @@ _OWN_KINDS: dict[str, Kind] = {
     "step-size": "step size",
     "mirror-step": "step size",
     "stylefaceuv-uv-generator": "UV generator",
+    "lifted-gan": "LiftedGAN checkpoint",
     "procedural-morphable-model": "face model",
     "face-model": "face model",
 }
@@ -148,6 +150,8 @@ def _folder(path: Path) -> Artefact:
         return Artefact(path, "landmark network", "face-api", "68 points")
     if any(path.glob("generic_neutral_mesh.obj")):
         return Artefact(path, "face model", "ict", f"{sum(1 for _ in path.glob('*.obj'))} meshes")
+    if shards := find_shards(path):
+        return Artefact(path, "fitted faces", "latentrig", f"{len(shards)} files", describe_weights(shards[0]).config)
     try:
         photos = find_photos(path)
     except InputError:

@@ -85,8 +85,28 @@ LICENCES: dict[str, Licence] = {
 UNKNOWN_WEIGHTS = "unknown: the file names none; what it was trained on or converted from binds it"
 UNKNOWN_PHOTOS = "unknown: photographers and the people shown keep their rights; FFHQ is CC BY-NC-SA 4.0"
 # Other files may lie beside them.
-_NETWORKS = ("generator", "face_reconstruction", "face_encoder", "code_encoder", "landmarks", "identity", "judge", "directions")
-_RIGS = ("rig_pose", "rig_expression", "rig_illumination", "rig_geometry", "pie_rig_pose", "pie_rig_expression", "pie_rig_illumination")
+_NETWORKS = (
+    *(
+        "generator",
+        "face_reconstruction",
+        "face_encoder",
+        "code_encoder",
+        "landmarks",
+        "identity",
+        "judge",
+        "directions",
+    ),
+    *("code_coefficients", "step_size", "uv_generator"),
+)
+_RIGS = (
+    "rig_pose",
+    "rig_expression",
+    "rig_illumination",
+    "rig_geometry",
+    "pie_rig_pose",
+    "pie_rig_expression",
+    "pie_rig_illumination",
+)
 _SHIPPED_FILES = tuple(asset_path(f"demo_{name}.safetensors") for name in (*_NETWORKS, *_RIGS))
 _LICENCE_FILES = ("LICENSE", "LICENCE", "COPYING", "SOURCES")
 

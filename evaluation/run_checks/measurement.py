@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,13 @@ def measure(
     for trial, result in zip(trials, results, strict=False):
         if result.error is not None:
             return [*checks, estimate.check_ended(trial, result)], estimate.estimate_of(trials, results, batches)
+        if trial.samples is not None and batch_size:
+            result = replace(result, batches=-(-trial.samples // batch_size))
         own = None if trial.batches is None else {WHOLE_RUN: trial.batches}
         batches.append(own or estimate.batches_of_run(model, trainer, batch_size, result))
         checks += estimate.check_time(trial, result, batches[-1], trainer)
+        if trial.fits:
+            checks.append(estimate.check_fits(trial, result, trainer))
     checks += estimate.check_memory(results, trials[-1].kept_bytes, trainer.num_devices, free)
     checks.append(estimate.check_disk(results[-1], trainer, run_folder))
     return checks, estimate.estimate_of(trials, results, batches)

@@ -26,6 +26,11 @@ INPUT_NAMES = frozenset(
         "second_reader",
         "directions",
         "step_size",
+        "one_view",
+        "perceptual",
+        "features",
+        "embeddings",
+        "real_pictures",
         "identity",
         "embedder",
         "judge",
@@ -36,6 +41,8 @@ INPUT_NAMES = frozenset(
 )
 # Optional parameters that name what a run writes, or makes where it is missing.
 WRITTEN_NAMES = frozenset({"output", "folder", "cache", "dirpath", "save_dir"})
+# Those that a run only reads where another parameter of the same class, with which it would make what is missing, is null.
+_READ_WITHOUT = {"FittedFacesDataModule.folder": "generator"}
 _SUFFIXES = frozenset(
     ".safetensors .pkl .pt .pth .ckpt .tar .mat .h5 .hdf5 .npz .npy .obj .json .zip .png .jpg .jpeg .tif .tiff .yaml".split()
 )
@@ -98,7 +105,11 @@ def _walk(node: Any, place: tuple[str | int, ...], hint: Any, owner: str) -> Ite
         inside = (*place, "init_args") if made else place
         hints = _hints(cls)
         for name, value in values.items():
-            yield from _walk(value, (*inside, name), hints.get(name), cls.__name__ if cls else owner)
+            class_name = cls.__name__ if cls else owner
+            needed = _READ_WITHOUT.get(f"{class_name}.{name}")
+            read = needed is not None and values.get(needed) is None
+            for found in _walk(value, (*inside, name), hints.get(name), class_name):
+                yield dataclasses.replace(found, role="input") if read else found
     elif isinstance(node, (list, tuple)):
         for index, item in enumerate(node):
             yield from _walk(item, (*place, index), None, owner)

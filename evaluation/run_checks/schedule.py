@@ -68,6 +68,13 @@ def steps_of(model: LightningModule, count: int, accumulated: int = 1) -> list[M
         accumulated: Batches whose gradients are added before the optimizer's step, which comes with the last of them; as many, or a
             multiple, are measured.
     """
+    if isinstance(model, StyleFaceUV):
+        (ordinary, share), *rarer = _turns(model)
+        return [
+            MeasuredStep(WHOLE_RUN, 0.0, partial(_put_turn, model, ordinary)),
+            *([MeasuredStep(WHOLE_RUN, share / count, partial(_put_turn, model, ordinary))] * count),
+            *(MeasuredStep(WHOLE_RUN, part, partial(_put_turn, model, step)) for step, part in rarer),
+        ]
     if not isinstance(model, StyleGAN2):
         count = -(-count // accumulated) * accumulated
         return [*([MeasuredStep(WHOLE_RUN, 0.0)] * accumulated), *([MeasuredStep(WHOLE_RUN, 1 / count)] * count)]
@@ -93,9 +100,33 @@ def _penalty_kinds(model: StyleGAN2) -> list[tuple[int, float]]:
     """For each set of penalties that can fall on one step: a step that has it, and how often it comes; the commonest first."""
     r1 = model.r1_interval if model.r1_gamma else 0
     path_length = model.path_length_interval if model.path_length_weight else 0
-    cycle = math.lcm(r1 or 1, path_length or 1)
-    kinds = [(bool(r1) and step % r1 == 0, bool(path_length) and step % path_length == 0) for step in range(cycle)]
+    return _kinds_of(
+        math.lcm(r1 or 1, path_length or 1),
+        lambda step: (bool(r1) and step % r1 == 0, bool(path_length) and step % path_length == 0),
+    )
+
+
+def _turns(model: StyleFaceUV) -> list[tuple[int, float]]:
+    """Likewise, for steps of the generator alone, with one of the discriminator, and with its penalty."""
+    settings = model.settings
+    between = settings.generator_steps if settings.adversarial > 0 else 0
+    penalty = between * settings.r1_interval if settings.r1_gamma > 0 else 0
+    return _kinds_of(
+        penalty or between or 1,
+        lambda step: (bool(between) and step % between == 0, bool(penalty) and step % penalty == 0),
+    )
+
+
+def _kinds_of(cycle: int, kind_of: Callable[[int], tuple[bool, ...]]) -> list[tuple[int, float]]:
+    """A step of each kind that comes in a cycle, and how often it comes; the commonest first."""
+    kinds = [kind_of(step) for step in range(cycle)]
     return [(kinds.index(kind), number / cycle) for kind, number in Counter(kinds).most_common()]
+
+
+def _put_turn(model: StyleFaceUV, step: int) -> None:
+    model.steps.fill_(step)
+    # The trial ends by itself.
+    model.total_images = None
 
 
 def _put(model: StyleGAN2, images_seen: int, step: int) -> None:

@@ -14,6 +14,8 @@ from evaluation.run_checks.kinds import Artefact
 from evaluation.run_checks.report import Check, failed, failed_by
 from evaluation.run_checks.trial_config import image_size_of
 from lightning_modules.checkpointing import AtomicCheckpointIO
+from lightning_modules.stylefaceuv import StyleFaceUV
+from lightning_modules.stylefaceuv_checks import check_pairs
 from models.stylegan2 import Discriminator, Generator, load_generator
 from models.stylegan2.digest import generator_digest
 from renderers.errors import InputError
@@ -25,28 +27,42 @@ _SAMPLES = ("train_pairs", "num_samples")
 def check_provenance(artefacts: Mapping[str, Artefact]) -> list[Check]:
     """Whether networks that were trained for one generator are used with that one; read from the files alone. Those that take pictures
     are for any."""
-    provenances = {key: each.config["provenance"] for key, each in artefacts.items() if "provenance" in each.config}
-    trained = {key: artefacts[key] for key, provenance in provenances.items() if provenance.get("generator") is not None}
+    trained = {key: digest for key, artefact in artefacts.items() if (digest := _generator_of(artefact)) is not None}
     checks: list[Check] = []
-    for key, artefact in trained.items():
-        # The generator that stands beside it in the same class.
-        beside = f"{key.rpartition('.')[0]}.generator"
-        if beside not in artefacts or artefacts[beside].kind != "generator":
+    loaded: dict[str, Generator] = {}
+    for key, wanted in trained.items():
+        artefact = artefacts[key]
+        # The generator that stands beside it in the same class; of a callback, the model's.
+        places = (f"{key.rpartition('.')[0]}.generator", "model.generator")
+        beside = next((place for place in places if place in artefacts and artefacts[place].kind == "generator"), None)
+        if beside is None:
             continue
-        generator = load_generator(artefacts[beside].path)
-        wanted, present = str(artefact.config["provenance"].get("generator")), generator_digest(generator)
+        if beside not in loaded:
+            loaded[beside] = load_generator(artefacts[beside].path)
+        generator = loaded[beside]
+        present = generator_digest(generator)
         name = f"{key} for {beside}"
         if wanted == present:
             checks.append(Check(name, "ok", f"trained for these weights ({present[:12]})"))
         else:
             advice = f"name the generator that it was trained for, or train anew for this one (--{key} null where that is allowed)"
-            sizes = f"{artefact.config.get('num_layers')} layers x {artefact.config.get('w_dim')}"
-            expected = f"the generator that {artefact.path} was trained for (weights {wanted[:12]}, {sizes})"
+            layers, width = artefact.config.get("num_layers"), artefact.config.get("w_dim")
+            sizes = "" if layers is None or width is None else f", {layers} layers x {width}"
+            expected = f"the generator that {artefact.path} was trained for (weights {wanted[:12]}{sizes})"
             got = (
                 f"{artefacts[beside].path} (weights {present[:12]}, {generator.num_layers} layers x {generator.w_dim})"
             )
             checks.append(failed(name, expected, got, advice))
     return checks
+
+
+def _generator_of(artefact: Artefact) -> str | None:
+    """`generator_digest` of the generator that a file belongs to; None where it is for any, or does not say."""
+    if artefact.kind == "linear directions":
+        return str(artefact.config["generator_digest"])
+    provenance = artefact.config.get("provenance")
+    digest = None if provenance is None else provenance.get("generator")
+    return None if digest is None else str(digest)
 
 
 def check_shapes(model: LightningModule, data: LightningDataModule | None, options: Mapping[str, Any]) -> list[Check]:
@@ -75,7 +91,9 @@ def check_shapes(model: LightningModule, data: LightningDataModule | None, optio
     size = image_size_of(options, model)
     if isinstance(data, PortraitDataModule) and size is not None:
         checks.append(_check_photos(data, size))
-    if isinstance(discriminator, Discriminator):
+    if isinstance(model, StyleFaceUV):
+        checks += _check_parts(model, options.get("batch_size"))
+    elif isinstance(discriminator, Discriminator):
         checks += _check_groups(discriminator, options.get("batch_size"))
     return [*checks, *_check_faces(children)]
 
@@ -150,6 +168,18 @@ def _check_groups(discriminator: Discriminator, batch: Any) -> list[Check]:
             )
         ]
     return [Check("deviation group", "ok", f"batch {batch} in groups of {min(group, batch)}")]
+
+
+def _check_parts(model: StyleFaceUV, pairs: Any) -> list[Check]:
+    """As `_check_groups`, of the codes of pairs in the parts that a batch is worked through in."""
+    if not isinstance(pairs, int) or model.settings.adversarial == 0:
+        return []
+    try:
+        check_pairs(pairs, model.settings, model.discriminator)
+    except InputError as error:
+        return [failed_by("deviation group", error)]
+    parts = min(model.settings.parts, 2 * pairs)
+    return [Check("deviation group", "ok", f"{2 * pairs} codes in {parts} part{'s' if parts > 1 else ''}")]
 
 
 def _check_faces(children: Mapping[str, nn.Module]) -> list[Check]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from datamodules.fitted_faces import FittedFacesDataModule
 from evaluation.run_checks.schedule import MeasuredStep, steps_of
 from lightning_modules.pie.module import PIE
 
@@ -24,6 +25,7 @@ class TrialResult:
         steps: Steps measured, without warm-up.
         preparation: Seconds from the start of the fit to its first step.
         optimizer_steps: Steps that Lightning counts per batch: more than one where optimizers take turns.
+        seconds_fitted: That fitting faces took before the first step, as far as the run does so.
         batches: Training batches of a pass; None for a data set without length.
         memory: Bytes that the process held at most.
         worker_memory: Bytes that the processes which load data held beside it, after the last step; None where the system does not say.
@@ -39,6 +41,7 @@ class TrialResult:
     steps: int = 0
     preparation: float = 0.0
     optimizer_steps: float = 1.0
+    seconds_fitted: float = 0.0
     batches: int | None = None
     memory: int = 0
     worker_memory: int | None = 0
@@ -66,6 +69,8 @@ class TrialClock(Callback):
         self._done = 0
         self._started = self._last = time.monotonic()
         self._totals: dict[str, tuple[float, float]] = {}
+        self._counted = 0
+        self._weighed_steps = 0.0
         self._device = torch.device("cpu")
         self._free = 0
 
@@ -97,10 +102,11 @@ class TrialClock(Callback):
         if self._done < len(self._schedule):
             step = self._schedule[self._done]
             total, weight = self._totals.get(step.phase, (0.0, 0.0))
+            self._weighed_steps += step.weight * (trainer.global_step - self._counted)
             self._totals[step.phase] = (total + step.weight * (now - self._last), weight + step.weight)
             self.result.steps += step.weight > 0
         self._done += 1
-        self._last = now
+        self._last, self._counted = now, trainer.global_step
         if self._done >= len(self._schedule):
             self.result.worker_memory = _memory_of_workers()
             trainer.should_stop = True
@@ -109,7 +115,10 @@ class TrialClock(Callback):
         """Add up, and write a checkpoint for its size."""
         result = self.result
         result.seconds = {phase: total / weight for phase, (total, weight) in self._totals.items() if weight}
-        result.optimizer_steps = trainer.global_step / max(self._done, 1)
+        weights = sum(weight for _, weight in self._totals.values())
+        result.optimizer_steps = self._weighed_steps / weights if weights else 1.0
+        data = getattr(trainer, "datamodule", None)
+        result.seconds_fitted = data.seconds_fitted if isinstance(data, FittedFacesDataModule) else 0.0
         device = pl_module.device
         result.device = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         trainer.save_checkpoint(self._checkpoint)

@@ -3,20 +3,24 @@
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule, LightningModule
 
+from datamodules.fitted_faces import FittedFacesDataModule
 from datamodules.photo_folder import find_photos
 from datamodules.portrait_data import PortraitDataModule
 from datamodules.portraits.corpus import corpus_folder, shard_is_whole, shard_path
 from datamodules.synthetic_portraits import SyntheticPortraitDataModule
 from evaluation.run_checks.references import Reference, put
 from lightning_modules.run_folder import RunFolder
+from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylegan2 import StyleGAN2
 from lightning_modules.stylerig import StyleRig
+from models.morphable import ParameterSizes
+from models.stylegan2 import Generator
 
 # Batches of pictures that a trial renders or decodes.
 _BATCHES = 2
@@ -44,6 +48,11 @@ _TRIAL_TRAINER: dict[str, Any] = {
     "strategy": "auto",
     "sync_batchnorm": False,
 }
+# Steps of the fits of a trial, of which a run takes hundreds; and an error that keeps whatever they end at.
+_FIT_STEPS = 3
+_ANY = 1e9
+# Faces of such a trial beyond its batches, and the share of all that is held out.
+_SPARE_FACES, _HELD_OUT = 16, 0.25
 # The schedule of the learning rate asks for a length, and the trial ends by itself.
 _ENOUGH_STEPS = 1_000_000
 
@@ -58,6 +67,9 @@ class Trial:
         notes: What differs from the run, in a sentence each.
         batches: Batches of the run that this trial alone tells the time of; None for the run's own length.
         kept_bytes: Memory that the run holds and the trial does not.
+        samples: Training samples of a pass of the run, where the trial has others; else None.
+        fits: Faces that the run fits before its first step.
+        fit_work: By how much that is more work than the fits of the trial.
     """
 
     name: str
@@ -65,6 +77,9 @@ class Trial:
     notes: tuple[str, ...] = ()
     batches: int | None = None
     kept_bytes: int = 0
+    samples: int | None = None
+    fits: int = 0
+    fit_work: float = 1.0
 
 
 def trials_of(
@@ -81,14 +96,19 @@ def trials_of(
         references: Files and folders that it names.
         model, data: As built from it.
         folder: All that the trials write goes there.
+
+    Raises:
+        InputError: for a folder with fitted faces of something else.
     """
     run = _own_run(config, folder, "run")
     for number, reference in enumerate(reference for reference in references if reference.role == "written"):
         if reference.place[0] != "trainer":
             put(run, reference.place, str(folder / "written" / str(number) / Path(reference.value).name))
-    if isinstance(model, StyleGAN2):
+    if isinstance(model, (StyleGAN2, StyleFaceUV)):
         # Nothing is drawn between two measured steps.
         run["model"]["init_args"]["sample_every"] = sys.maxsize
+    if isinstance(data, FittedFacesDataModule):
+        return [_fitting_trial(run, model, data)]
     notes, kept = _shrink_data(run, model, data, folder)
     if config["trainer"].get("callbacks"):
         notes.append("the callbacks of the config are not measured")
@@ -138,6 +158,41 @@ def _face_reconstruction_trial(config: dict[str, Any], folder: Path, weights: Pa
         "init_args": {"batch_size": first["batch_size"], "train_pairs": first["steps"] * first["batch_size"], **pairs},
     }
     return Trial("face reconstruction", trial, batches=first["steps"])
+
+
+def _fitting_trial(run: dict[str, Any], model: LightningModule, data: FittedFacesDataModule) -> Trial:
+    """A trial that reads the fits that are there, or fits a few faces with few steps where some are missing."""
+    options = run["data"]["init_args"]
+    missing = data.missing()
+    if not missing:
+        # Only read.
+        options["folder"] = str(data.folder.absolute())
+        return Trial("run", run)
+    settings = data.settings
+    few = min(data.count, max(data.fit_batch_size, _BATCHES * data.batch_size + _SPARE_FACES))
+    steps = min(settings.steps, _FIT_STEPS)
+    rigid = max(round(settings.rigid_steps * steps / settings.steps), 1)
+    shorter = replace(
+        settings, rigid_steps=rigid, steps=steps, tolerance=0.0, largest_landmark_error=_ANY, largest_colour_error=_ANY
+    )
+    # Of so few, that there are a batch to train on and some to hold out.
+    options |= {"count": few, "settings": asdict(shorter), "max_yaw_deg": None, "validation_fraction": _HELD_OUT}
+    work = missing / few * (settings.rigid_steps + settings.steps) / (rigid + steps)
+    samples = round(data.count * (1 - data.validation_fraction))
+    taken, wanted = f"{rigid} + {steps}", f"{settings.rigid_steps} + {settings.steps}"
+    note = f"the run fits {missing:,} faces first, the trial {few} with {taken} of {wanted} steps"
+    kept = (data.count - few) * _bytes_of_a_fit(model, data)
+    return Trial("run", run, (note,), kept_bytes=kept, samples=samples, fits=missing, fit_work=work)
+
+
+def _bytes_of_a_fit(model: LightningModule, data: FittedFacesDataModule) -> int:
+    """That a fitted face and its code take in memory; 0 for a model that says nothing of their sizes."""
+    generator, sizes = getattr(model, "generator", None), getattr(getattr(model, "face_model", None), "sizes", None)
+    if not isinstance(generator, Generator) or not isinstance(sizes, ParameterSizes):
+        return 0
+    # Codes of one latent are kept once.
+    layers = 1 if data.recipe.max_latents == 1 else generator.num_layers
+    return 4 * (layers * generator.w_dim + sizes.total)
 
 
 def _shrink_data(

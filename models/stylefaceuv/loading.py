@@ -1,5 +1,6 @@
 """Networks of StyleFaceUV that read codes, from files whose kind is not known beforehand."""
 
+import filecmp
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from models.stylegan2 import Generator
 from models.stylerig import ParameterReader, Provenance, load_face_reconstruction, read_pictured
 from models.stylerig.face_encoder import KIND as FACE_ENCODER
 from models.stylerig.face_reconstruction import KIND as FACE_RECONSTRUCTION
-from models.weights import describe_weights
+from models.weights import describe_weights, locate
 from renderers.errors import InputError
 
 # F3D, or in its place F of StyleRig or MoFA's encoder.
@@ -42,6 +43,18 @@ def load_code_reader(path: str | Path, present: Provenance, generator: Generator
             "name weights that read face parameters of codes"
         )
     return load_face_reconstruction(path, present, generator)
+
+
+def require_other_reader(reader: str | Path, second: str | Path) -> None:
+    """Refuse a second reader that is the first, under whatever name.
+
+    Raises:
+        InputError: for files that are missing or of equal contents.
+    """
+    if filecmp.cmp(locate(reader), locate(second), shallow=False):
+        raise InputError(
+            f"expected a second reader that the first is compared with, {second} has the weights of {reader}; name another, or none"
+        )
 
 
 def load_yaw_step(path: str | Path, present: Provenance) -> YawStep:
