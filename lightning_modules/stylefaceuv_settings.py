@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.stylefaceuv.texel_masks import TextureSampling
+from models.stylerig.storage import Bits
 from renderers.errors import InputError
 
 
@@ -32,6 +33,8 @@ class UVSettings:
             the camera's distance.
         average_half_life: Half-life of the averaged generator, in images (10 thousand in StyleGAN2; the paper leaves it open).
         average_rampup: Bound on the half-life as a part of the images seen (0.05 in StyleGAN2-ADA); null for none.
+        stored_bits: Of the numbers of the weights that are written: 16, or 8 for half the size, at which diffuse maps of the demo change
+            by a thousandth.
         parts: A batch is worked through in so many parts whose gradients add up, for devices that cannot hold it whole.
     """
 
@@ -51,6 +54,7 @@ class UVSettings:
     displacement_bound: float | None = None
     average_half_life: float = 10_000.0
     average_rampup: float | None = 0.05
+    stored_bits: Bits = 16
     parts: int = 1
 
     def __post_init__(self) -> None:

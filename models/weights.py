@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from models.byte_matrices import whole_matrices
 from models.version import project_version
 from renderers.errors import InputError
 
@@ -201,7 +202,7 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
         kind: The kind expected.
 
     Returns:
-        The tensors on the CPU by name, and the configuration their network is built from.
+        The tensors on the CPU by name, those that were stored in eight bits as float32, and the configuration their network is built from.
 
     Raises:
         InputError: if the file is missing, cut short, another format, or of another kind.
@@ -210,7 +211,7 @@ def load_weights(path: str | Path, kind: str) -> tuple[dict[str, torch.Tensor], 
     if info.kind != kind:
         raise InputError(f"expected weights of kind {kind}, {info.path} holds {info.kind}; name a file of that kind")
     with safe_open(str(info.path), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, info.config
+        return whole_matrices({name: file.get_tensor(name) for name in file.keys()}, info.path), info.config
 
 
 def fill(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:

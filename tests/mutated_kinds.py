@@ -396,7 +396,7 @@ KINDS = (
     ),
     Kind(
         "UV generator .safetensors",
-        lambda folder: UVGenerator([6, 4], 8).save(folder / "u.safetensors", _provenance(), _FACE_SOURCES),
+        lambda folder: UVGenerator([6, 4], 8).save(folder / "u.safetensors", _provenance(), _FACE_SOURCES, bits=8),
         lambda path: UVGenerator.load(path, _provenance()),
     ),
     Kind(

@@ -2,12 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from models.byte_matrices import byte_matrices
 from models.weights import PROJECT_ROOT, asset_path, describe_weights, fill, load_weights, locate, save_weights
 from renderers.errors import InputError
 
@@ -142,3 +144,26 @@ def test_config_is_stored_as_json(tmp_path):
     path = save_weights(tmp_path / "w.safetensors", {}, "kind-a", {"b": 1, "a": (1, 2)})
     _, config = load_weights(path, "kind-a")
     assert config == json.loads('{"a": [1, 2], "b": 1}')
+
+
+def test_matrices_in_eight_bits(tmp_path: Path) -> None:
+    """Rows of any scale come back within half a step, in a file of a quarter of float32's size."""
+    rng = torch.Generator().manual_seed(0)
+    scales = torch.tensor([1e-6, 1.0, 1e4, 0.0])
+    kernel = torch.randn(4, 64, 3, 3, generator=rng) * scales.view(-1, 1, 1, 1)
+    state = {"kernel": kernel, "bias": torch.randn(4, generator=rng), "count": torch.arange(6).view(2, 3)}
+    path = save_weights(tmp_path / "b.safetensors", byte_matrices(state), "test", {})
+    found, _ = load_weights(path, "test")
+    assert found.keys() == state.keys() and torch.equal(found["bias"], state["bias"])
+    assert torch.equal(found["count"], state["count"]) and found["kernel"].dtype == torch.float32
+    bound = kernel.abs().amax(dim=(1, 2, 3)) / 254 * 1.001
+    assert ((found["kernel"] - kernel).abs().amax(dim=(1, 2, 3)) <= bound).all()
+    with safe_open(str(path), framework="pt") as file:
+        assert file.get_tensor("kernel").dtype == torch.int8
+
+
+@pytest.mark.parametrize("broken", [{}, {"kernel": torch.zeros(3, 2)}, {"kernel": torch.zeros(4, 2, dtype=torch.int8)}])
+def test_steps_that_fit_no_matrix(broken: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = save_weights(tmp_path / "b.safetensors", {**broken, "kernel#scale": torch.ones(3)}, "test", {})
+    with pytest.raises(InputError, match="expected a matrix of bytes with a step for each row as kernel"):
+        load_weights(path, "test")

@@ -20,7 +20,7 @@ from models.stylegan2 import Generator
 from models.stylegan2.generator import check_architecture, is_number, normalised_taps
 from models.stylegan2.layers import StyledConvolution, ToRGB, low_pass_kernel, upsample
 from models.stylerig.provenance import Provenance
-from models.stylerig.storage import load_trained, save_trained
+from models.stylerig.storage import Bits, load_trained, save_trained
 from renderers.camera import PerspectiveCamera
 from renderers.errors import InputError
 from renderers.face_renderer import FaceRender, FaceRenderer
@@ -202,9 +202,9 @@ class UVGenerator(nn.Module):
         diffuse, displacement = sums
         return UVMaps(torch.sigmoid(2 * diffuse), self.displacement_bound * torch.tanh(displacement))
 
-    def save(self, path: str | Path, provenance: Provenance, sources: FaceSources) -> Path:
+    def save(self, path: str | Path, provenance: Provenance, sources: FaceSources, bits: Bits = 16) -> Path:
         """Write the weights with what they were trained for, and the places of what they are used with."""
-        return save_trained(path, self, UV_GENERATOR_KIND, {**self.config, **sources.to_config()}, provenance)
+        return save_trained(path, self, UV_GENERATOR_KIND, {**self.config, **sources.to_config()}, provenance, bits)
 
     @classmethod
     def load(cls, path: str | Path, present: Provenance) -> "UVGenerator":

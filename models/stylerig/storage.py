@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from torch import nn
 
+from models.byte_matrices import byte_matrices
 from models.stylerig.provenance import Provenance
 from models.weights import build_from, fill, half_matrices, load_weights, save_weights
 
 Network = TypeVar("Network", bound=nn.Module)
+
+# In which matrices are stored.
+Bits: TypeAlias = Literal[8, 16]
 
 _PROVENANCE = "provenance"
 
@@ -20,8 +24,9 @@ def save_trained(
     kind: str,
     config: Mapping[str, Any],
     provenance: Provenance,
+    bits: Bits = 16,
 ) -> Path:
-    """Write a network's weights, matrices as float16, which halves the file, all else as it is.
+    """Write a network's weights, matrices as float16, which halves the file, or in eight bits; all else as it is.
 
     Args:
         path: Where to write.
@@ -29,10 +34,10 @@ def save_trained(
         kind: Kind of network, asked for again by `load_trained`.
         config: Plain JSON values that `load_trained` builds it from.
         provenance: What it was trained for.
+        bits: Of each number of a matrix.
     """
-    return save_weights(
-        path, half_matrices(network.state_dict()), kind, {**config, _PROVENANCE: provenance.to_config()}
-    )
+    stored = {8: byte_matrices, 16: half_matrices}[bits](network.state_dict())
+    return save_weights(path, stored, kind, {**config, _PROVENANCE: provenance.to_config()})
 
 
 def load_trained(
