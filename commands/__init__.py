@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write textured meshes of generated faces: glTF binary, Wavefront OBJ or PLY",
     "fit-faces": "fit a face model to thousands of generated or aligned pictures",
     "generate": "write pictures and codes of a generator by seed",
+    "lift": "show codes or photos in three dimensions by LiftedGAN: views, light, maps, meshes, styles, videos",
     "render-face": "draw faces from coefficients, in the public BFM tools' camera",
     "render-portraits": "draw synthetic portraits with their true parameters",
     "report": "show runs side by side on one page: settings, metrics, figures, and what the paper claims",

@@ -74,10 +74,10 @@ def export(
         overwrite: replace files of the names of this call's.
     """
     if batch_size < 1:
-        raise InputError(f"expected a batch of one code at least, got {batch_size}; raise --batch_size")
+        raise InputError(f"expected a batch of one code at least, got {batch_size}; raise --batch-size")
     if (expressions or identity_components) and format != "glb":
         raise InputError(
-            f"expected --format glb for morph targets, got {format}, which has none; leave out --expressions and --identity_components"
+            f"expected --format glb for morph targets, got {format}, which has none; leave out --expressions and --identity-components"
         )
     if output.exists() and not output.is_dir():
         raise InputError(f"expected a folder to write to, {output} is a file; name another")

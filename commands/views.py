@@ -15,7 +15,7 @@ from commands.warning_filters import warnings_as_lines
 from evaluation.edit_subjects import load_subjects
 from evaluation.edit_sweep import Sweep
 from evaluation.report import picture_grid, write_text
-from evaluation.stylefaceuv.views import FaceViews, ViewedCodes, ViewGrid, thumbnail, turntable, view_frames
+from evaluation.stylefaceuv.views import DetailedViews, ViewedCodes, ViewGrid, thumbnail, turntable, view_frames
 from evaluation.video import check_gif_rate, video_codec, write_video
 from models.latent_codes import LatentCodes
 from models.stylefaceuv import StepSize
@@ -128,11 +128,19 @@ def views(
     shown = tuple(f"seed{number:04d}" for number in numbers) if chosen is None else chosen.names
     if seeds is not None and names:
         raise InputError("expected --names with --codes, got it with --seeds; name the seeds alone")
+    if codes is not None and truncation != 1:
+        raise InputError(
+            f"expected --truncation with --seeds, got {truncation:g} for codes that are at hand; leave it out"
+        )
+    if step_size is not None and background != "auto":
+        raise InputError(f"expected --background auto with --step-size, got {background}; leave out one of them")
+    if there_and_back and not sweeps:
+        raise InputError("expected --sweep with --there-and-back, got none; add one, or leave it out")
     earlier = earlier_files(output, codes, shown, overwrite)
     with warnings_as_lines():
         faces = open_detailed_faces(uv_generator, generator, coefficients, face_model).to(choose_device(device))
     step = None if step_size is None else _step(step_size, faces)
-    viewer = FaceViews(faces, image_size, step, background, seam, noise)
+    viewer = DetailedViews(faces, image_size, step, background, seam, noise)
     with repeatable_convolutions():
         if chosen is None:
             w_plus = faces.generator.broadcast(codes_of_seeds(faces.generator, numbers, truncation))
@@ -181,7 +189,7 @@ def _step(path: Path, faces: DetailedFaces) -> StepSize:
     return step.to(faces.generator.mean_w.device)
 
 
-def _draw_stills(views: FaceViews, codes: LatentCodes, grid: ViewGrid, batch_size: int, folder: Path) -> None:
+def _draw_stills(views: DetailedViews, codes: LatentCodes, grid: ViewGrid, batch_size: int, folder: Path) -> None:
     """NAME.png of each code, the sheet of the first, and the table."""
     sheet: list[list[Image.Image | None]] = []
     labels: list[str] = []
@@ -205,7 +213,7 @@ def _draw_stills(views: FaceViews, codes: LatentCodes, grid: ViewGrid, batch_siz
     write_text(folder / TABLE, text.getvalue())
 
 
-def _readings(views: FaceViews, viewed: ViewedCodes) -> dict[str, list[str]]:
+def _readings(views: DetailedViews, viewed: ViewedCodes) -> dict[str, list[str]]:
     """Columns of the table: what was read, and the decibels of the face in its own pose against the picture."""
     columns = {}
     for name in FIXED_SLIDERS:

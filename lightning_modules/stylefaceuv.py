@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from pytorch_lightning import Callback
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities import rank_zero_info
@@ -16,6 +15,7 @@ from lightning_modules.face_scene import FaceScene
 from lightning_modules.frozen import freeze, leave_unsynchronised
 from lightning_modules.gan_progress import DISCRIMINATOR_FILE
 from lightning_modules.gan_start import check_intervals, check_positive, check_precision
+from lightning_modules.image_error import masked_psnr
 from lightning_modules.measured import MeasuredModule
 from lightning_modules.pair_batches import codes_and_images
 from lightning_modules.reduction import log_means
@@ -211,9 +211,9 @@ class StyleFaceUV(MeasuredModule):
         figures: dict[str, Tensor] = {}
         for view, detailed, name in zip(posed, rendered, ("", "_symmetric"), strict=False):
             coarse = self.views.coarse(view)
-            mask = coarse.mask * detailed.mask
-            figures[f"psnr_db{name}"] = _psnr(to_unit(detailed.image), view.target, mask)
-            figures[f"psnr_db_coarse{name}"] = _psnr(coarse.image, view.target, mask)
+            target, mask = to_unit(view.target), coarse.mask * detailed.mask
+            figures[f"psnr_db{name}"] = masked_psnr(to_unit(detailed.image), target, mask).mean()
+            figures[f"psnr_db_coarse{name}"] = masked_psnr(coarse.image, target, mask).mean()
             photometric, perceptual = self.losses.reconstruction(detailed)
             figures |= {f"photometric{name}": photometric, f"perceptual{name}": perceptual}
         displacement = self.average(codes).displacement.square().sum(dim=1).mean().sqrt()
@@ -224,7 +224,8 @@ class StyleFaceUV(MeasuredModule):
         self._trained = True
         if self.trainer.is_global_zero:
             path = Path(self.output) if self.output else folder_of(self.trainer) / WEIGHTS_NAME
-            rank_zero_info(f"UV generator written to {self.average.save(path, self.provenance, self.sources)}")
+            written = self.average.save(path, self.provenance, self.sources, self.settings.stored_bits)
+            rank_zero_info(f"UV generator written to {written}")
             if self.settings.adversarial > 0:
                 save_discriminator(folder_of(self.trainer) / DISCRIMINATOR_FILE, self.discriminator)
 
@@ -284,18 +285,3 @@ def _opponent(generator: Generator, path: str | None) -> Discriminator:
             "name that of the generator, or none"
         )
     return discriminator.requires_grad_(True).train()
-
-
-def _psnr(
-    image: Float[Tensor, "batch 3 size size"],
-    target: Float[Tensor, "batch 3 size size"],
-    mask: Float[Tensor, "batch 1 size size"],
-) -> Float[Tensor, ""]:
-    """Mean peak signal-to-noise ratio in decibels on the pixels of a mask, of an image in [0, 1] and a target in [-1, 1].
-
-    A face of which the mask holds no pixel counts as 0 decibels, an error as large as colours allow: it must not raise the mean.
-    """
-    squared = ((image - to_unit(target)).square().mean(dim=1, keepdim=True) * mask).sum(dim=(1, 2, 3))
-    pixels = mask.sum(dim=(1, 2, 3))
-    error = torch.where(pixels > 0, squared / pixels.clamp_min(1), 1.0)
-    return -10 * error.clamp_min(1e-12).log10().mean()

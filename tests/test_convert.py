@@ -217,3 +217,13 @@ def test_half_precision_halves_a_generator(tmp_path: Path) -> None:
     assert sizes[1] < 0.8 * sizes[0]
     with pytest.raises(InputError, match="expected half for a generator in .safetensors"):
         convert_networks(whole, tmp_path / "half.pt", half=True)
+
+
+def test_weights_beyond_half_precision_leave_the_earlier_file(tmp_path: Path) -> None:
+    generator = load_generator(own_generator(tmp_path / "whole.safetensors"))
+    generator.const[0, 0, 0] = 7e4
+    large = save_generator(tmp_path / "large.safetensors", generator)
+    earlier = own_generator(tmp_path / "half.safetensors").read_bytes()
+    message = message_of(large, tmp_path / "half.safetensors", half=True, overwrite=True)
+    assert "expected weights of at most 65504 for half precision, const of this generator" in message
+    assert (tmp_path / "half.safetensors").read_bytes() == earlier

@@ -49,6 +49,23 @@ def test_files_that_do_not_belong_together(path: str, tmp_path: Path) -> None:
         open_detailed_faces(str(Path(path).parent / "generator.safetensors"))
 
 
+def test_a_named_file_that_has_moved_is_said_to_be_named_there(tmp_path: Path) -> None:
+    path = write_uv_network(tmp_path)
+    (tmp_path / "coefficients.safetensors").rename(tmp_path / "moved.safetensors")
+    with pytest.raises(InputError, match="expected the coefficients that .*uv_generator.* was trained with at"):
+        open_detailed_faces(path)
+    open_detailed_faces(path, coefficients=tmp_path / "moved.safetensors")
+
+
+def test_seams_are_looked_for_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = open_detailed_faces(path)
+    codes = faces.generator.broadcast(codes_of_seeds(faces.generator, [0]))
+    parameters, maps = faces.parameters(codes), faces.maps(codes)
+    first = faces.shape(parameters, maps)
+    monkeypatch.setattr("models.stylefaceuv.opening.coincident_vertices", None)
+    torch.testing.assert_close(faces.shape(parameters, maps), first)
+
+
 def test_a_file_without_its_sources(path: str, tmp_path: Path) -> None:
     config = {name: value for name, value in describe_weights(path).config.items() if name != "sources"}
     bare = save_weights(tmp_path / "bare.safetensors", load_file(path), "stylefaceuv-uv-generator", config)

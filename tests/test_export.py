@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,14 @@ def test_texture_is_upright_in_every_format(tmp_path):
     ply = trimesh.load_mesh(write_ply(mesh, tmp_path / "m.ply"), process=False)
     assert ply.visual.vertex_colors[upper_left, :3].tolist() == [255, 0, 0]
     assert ply.visual.vertex_colors[:, 0].sum() < 3 * 255
+
+
+def test_obj_does_not_show_the_other_side_of_the_texture(tmp_path):
+    """Denser meshes reach beyond the frame of the maps; this format's textures repeat there."""
+    mesh = simple_mesh()
+    beyond = np.where(mesh.uv == 1, np.float32(1.02), np.where(mesh.uv == 0, np.float32(-0.01), mesh.uv))
+    write_obj(replace(mesh, uv=beyond), tmp_path / "m.obj")
+    assert read_obj(tmp_path / "m.obj").texture_vertices.tolist() == mesh.uv.tolist()
 
 
 def test_places_survive_without_their_first_vertex():

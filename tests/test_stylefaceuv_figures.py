@@ -26,7 +26,7 @@ from evaluation.stylefaceuv.known_portraits import (
     posed_as,
     turned,
 )
-from evaluation.stylefaceuv.measures import common_mask, hidden_in, masked_psnr, masked_ssim, pasted
+from evaluation.stylefaceuv.measures import common_mask, hidden_in, masked_ssim, pasted
 from evaluation.stylefaceuv.truth import TABLE as TRUTH
 from evaluation.stylefaceuv.truth import depth_difference, shape_error, truth_figure
 from evaluation.stylefaceuv.under_test import (
@@ -40,6 +40,7 @@ from evaluation.stylefaceuv.under_test import (
 )
 from evaluation.stylefaceuv.view_consistency import TABLE as SIDES
 from evaluation.stylefaceuv.view_consistency import view_consistency_figures
+from lightning_modules.image_error import masked_psnr
 from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylefaceuv_settings import UVSettings
 from models.code_encoder import CodeEncoder

@@ -19,6 +19,7 @@ from evaluation.generator_quality import FeatureReader
 from evaluation.run_records import RunRecord
 from evaluation.run_report import compare_runs
 from evaluation.stylefaceuv import frechet, image_measures, view_consistency
+from evaluation.stylefaceuv.alignment import turned_parameters
 from evaluation.stylefaceuv.claims import detail_claims, frechet_claims, stylefaceuv_claims, turn_claims, view_claims
 from evaluation.stylefaceuv.figures import FigureName, StyleFaceUVFigures
 from evaluation.stylefaceuv.frechet import folder_pictures, frechet_figure
@@ -47,7 +48,6 @@ from evaluation.stylefaceuv.turning import (
     RiggedCodes,
     TurnedRenders,
     own_faces,
-    turned_parameters,
     turners_of,
 )
 from evaluation.stylefaceuv.under_test import FacesUnderTest, under_test

@@ -13,8 +13,9 @@ from torch import Tensor
 
 import cli
 from evaluation.report import to_picture
+from evaluation.stylefaceuv.alignment import turned_parameters
 from evaluation.stylefaceuv.compositing import fading, paste_face
-from evaluation.stylefaceuv.views import FaceViews, ViewGrid, turntable, view_frames
+from evaluation.stylefaceuv.views import DetailedViews, ViewGrid, turntable, view_frames
 from models.latent_codes import LatentCodes, load_codes, save_codes
 from models.stylefaceuv import DetailedFaces, MirrorStep, StepSize, open_detailed_faces, render_detailed
 from models.stylegan2.digest import generator_digest
@@ -123,7 +124,7 @@ def test_pasting_refuses_what_does_not_fit():
 
 
 def test_a_view_in_the_own_pose_is_the_render_over_the_picture(faces, codes):
-    views = FaceViews(faces, seam="hard")
+    views = DetailedViews(faces, seam="hard")
     viewed = views.read(codes)
     drawn = views.draw(viewed)
     pictures = faces.generator.synthesis(codes, "const").clamp(-1, 1)
@@ -138,19 +139,19 @@ def test_a_view_in_the_own_pose_is_the_render_over_the_picture(faces, codes):
 
 
 def test_turned_heads_stand_alone_without_a_step(faces, codes):
-    views = FaceViews(faces)
+    views = DetailedViews(faces)
     viewed = views.read(codes)
     turned, back = (views.draw(viewed, [Slider("yaw", yaw)]) for yaw in (30.0, -30.0))
     # Black beside the face: corners never show it.
     assert bool((turned[:, :, 0, 0] == -1).all()) and not torch.allclose(turned, back)
-    own = FaceViews(faces, background="own").draw(viewed, [Slider("yaw", 30.0)])
+    own = DetailedViews(faces, background="own").draw(viewed, [Slider("yaw", 30.0)])
     torch.testing.assert_close(own[:, :, 0, 0], viewed.pictures[:, :, 0, 0])
-    alone = FaceViews(faces, background="none").draw(viewed)
+    alone = DetailedViews(faces, background="none").draw(viewed)
     assert bool((alone[:, :, 0, 0] == -1).all())
 
 
 def test_behind_a_turned_head_is_the_picture_of_the_moved_code(faces, codes, step):
-    views = FaceViews(faces, step=step)
+    views = DetailedViews(faces, step=step)
     viewed = views.read(codes)
     drawn = views.draw(viewed, [Slider("yaw", 30.0)])
     moved = step.turned(codes, math.radians(30))
@@ -161,8 +162,34 @@ def test_behind_a_turned_head_is_the_picture_of_the_moved_code(faces, codes, ste
     assert bool((views.draw(viewed, [Slider("yaw", 30.0), Slider("pitch", 5.0)])[:, :, 0, 0] == -1).all())
 
 
+def test_turned_faces_stay_at_the_point_that_portraits_are_aligned_by(faces, codes, step, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "evaluation.stylefaceuv.views.render_detailed",
+        lambda renderer, parameters, maps: drawn.append(parameters) or render_detailed(renderer, parameters, maps),
+    )
+
+    def drawn_of(sliders: list[Slider], **options):
+        views = DetailedViews(faces, **options)
+        views.draw(views.read(codes), sliders)
+        return drawn[-1]
+
+    own, moved, yaw = faces.parameters(codes), step.turned(codes, math.radians(50)), [Slider("yaw", 50.0)]
+    angles = torch.full((COUNT,), math.radians(50))
+    # Over the moved code's picture at the point read of it, though that may show another yaw; on black at the code's own.
+    for shown, options in ((faces.parameters(moved), {"step": step}), (own, {}), (own, {"background": "none"})):
+        expected = turned_parameters(faces.face_model, own, shown, angles)
+        found = drawn_of(yaw, **options)
+        torch.testing.assert_close(found.rotation, expected.rotation)
+        torch.testing.assert_close(found.translation, expected.translation)
+        assert not torch.allclose(found.translation, shown.translation, atol=0.005)
+    # The head of the code's own picture does not turn, and the face turns about its middle.
+    torch.testing.assert_close(drawn_of(yaw, background="own").translation, own.translation)
+    torch.testing.assert_close(drawn_of([Slider("smile", 1.0)]).translation, own.translation)
+
+
 def test_expression_and_light_are_those_asked_and_leave_the_pose(faces, codes):
-    views = FaceViews(faces)
+    views = DetailedViews(faces)
     viewed = views.read(codes)
     sliders = [Slider("jaw_open", 0.8), Slider("light_azimuth", 50.0), Slider("light_strength", 0.6)]
     asked = views.parameters(viewed, sliders)
@@ -175,16 +202,16 @@ def test_expression_and_light_are_those_asked_and_leave_the_pose(faces, codes):
 
 
 def test_views_of_any_size(faces, codes):
-    views = FaceViews(faces, image_size=40)
+    views = DetailedViews(faces, image_size=40)
     drawn = views.draw(views.read(codes[:1]))
     assert drawn.shape == (1, 3, 40, 40) and float(drawn.abs().max()) <= 1
     for size in (0, 5000):
         with pytest.raises(InputError, match="expected views of 1 to 4096 pixels"):
-            FaceViews(faces, image_size=size)
+            DetailedViews(faces, image_size=size)
 
 
 def test_fidelity_is_that_of_the_face_to_the_picture(faces, codes):
-    views = FaceViews(faces, seam="hard")
+    views = DetailedViews(faces, seam="hard")
     viewed = views.read(codes)
     render = render_detailed(faces.renderer(2 * SIZE), viewed.parameters, viewed.maps)
     coverage = torch.nn.functional.avg_pool2d(render.mask, 2)
@@ -196,7 +223,7 @@ def test_fidelity_is_that_of_the_face_to_the_picture(faces, codes):
 
 
 def test_the_grid_has_a_row_for_each_pitch_and_a_column_for_each_yaw(faces, codes):
-    views = FaceViews(faces)
+    views = DetailedViews(faces)
     viewed = views.read(codes[:2])
     grid = ViewGrid((Slider("jaw_open", 1.0),), (-20.0, 20.0), (-10.0, 0.0, 10.0))
     assert grid.labels == ("picture", "face", "asked", "-20 deg", "20 deg") and len(grid.row_labels) == 3
@@ -217,7 +244,7 @@ def test_a_turntable_is_a_loop_to_both_sides():
 
 
 def test_frames_show_codes_side_by_side(faces, codes):
-    views = FaceViews(faces)
+    views = DetailedViews(faces)
     frames = list(view_frames(views, codes, [], turntable(30.0, 4), batch_size=2))
     assert len(frames) == 4 and frames[0].size == (2 * (SIZE + 2), 2 * (SIZE + 2))
     expected = to_picture(views.draw(views.read(codes[2:]), [Slider("yaw", 30.0)])[0])
@@ -238,7 +265,7 @@ def test_what_the_command_writes(world, tmp_path, capsys):
         assert sum(1 for _ in video.decode(video=0)) == 6
     rows = list(csv.DictReader((folder / "views.csv").open()))
     opened = open_detailed_faces(world / "uv_generator.safetensors")
-    views = FaceViews(opened)
+    views = DetailedViews(opened)
     viewed = views.read(load_codes(world / "codes.safetensors").w_plus)
     assert [row["name"] for row in rows] == ["a", "b", "c"]
     np.testing.assert_allclose(
@@ -268,7 +295,7 @@ def test_a_step_size_turns_the_picture_behind(world, tmp_path, faces, codes, ste
     folder = run(
         world, tmp_path / "out", "--seeds", "0", "--yaws-deg", "25", "--step-size", str(world / "step.safetensors")
     )
-    views = FaceViews(faces, step=step)
+    views = DetailedViews(faces, step=step)
     expected = to_picture(views.draw(views.read(codes[:1]), [Slider("yaw", 25.0)])[0])
     shown = np.asarray(Image.open(folder / "seed0000.png"))[18 : 18 + SIZE, 2 * 18 : 2 * 18 + SIZE]
     assert np.array_equal(shown, np.asarray(expected))
@@ -280,6 +307,12 @@ def test_a_step_size_turns_the_picture_behind(world, tmp_path, faces, codes, ste
         (["--seeds", "0", "--codes", "x.safetensors"], "expected --codes or --seeds"),
         (["--seeds", "0", "--names", "a"], "expected --names with --codes"),
         (["--names", "z"], "expected one of the codes"),
+        (["--truncation", "0.5"], "expected --truncation with --seeds, got 0.5"),
+        (
+            ["--step-size", "s.safetensors", "--background", "own"],
+            "expected --background auto with --step-size, got own",
+        ),
+        (["--there-and-back"], "expected --sweep with --there-and-back"),
         (["--expression", "grin=1"], "expected a slider of this face model, got 'grin'"),
         (["--sweep", "d.safetensors:yaw=0:1:3"], "lightning edit' moves codes along directions"),
         (["--sweep", "yaw=0:1:3"], "expected an angle in degrees to be named so"),

@@ -4,8 +4,9 @@ import torch
 
 from evaluation.figures import Cell, Figure
 from evaluation.report import picture_grid, to_picture
-from evaluation.stylefaceuv.measures import common_mask, masked_psnr, pasted
+from evaluation.stylefaceuv.measures import common_mask, pasted
 from evaluation.stylefaceuv.under_test import COARSE, DETAILED, ORIGINAL, FacesUnderTest
+from lightning_modules.image_error import masked_psnr
 from renderers.images import to_signed, to_unit
 
 NAME = "stylefaceuv_coarse_faces"

@@ -1,6 +1,5 @@
 """The tables and figures of StyleFaceUV, written by `lightning test` into the run's folder."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -8,7 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torchvision.transforms.functional import to_tensor
 
 from datamodules.latent_pairs import LatentPairDataModule
-from evaluation.figures import FOLDER, Figure, write_figures
+from evaluation.figures import FOLDER, Figure, numbers_of, write_figures
 from evaluation.generator_quality import load_features
 from evaluation.report import json_text, write_text
 from evaluation.stylefaceuv import (
@@ -232,14 +231,4 @@ class StyleFaceUVFigures(Callback):
 
 def table_numbers(figures: Sequence[Figure]) -> dict[str, float]:
     """The numbers of the tables, each named ``<table>/<what its row is about>/<column>``; those that nobody read are left out."""
-    numbers: dict[str, float] = {}
-    for figure in figures:
-        about = _TABLES.get(figure.name, ())
-        for row in figure.rows if about else ():
-            cells = dict(zip(figure.columns, row, strict=True))
-            place = "/".join([figure.name, *(str(cells.pop(column)) for column in about)])
-            values = {
-                column: cell for column, cell in cells.items() if not isinstance(cell, str) and math.isfinite(cell)
-            }
-            numbers |= {f"{place}/{column}": float(value) for column, value in values.items()}
-    return numbers
+    return numbers_of(figures, _TABLES)

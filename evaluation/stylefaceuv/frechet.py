@@ -57,8 +57,8 @@ def frechet_figure(
         )
     own = OwnPictures(faces.generator)
     yaws = torch.cat([faces.parameters(part).rotation[:, 1] for part in codes.split(_BATCH)])
-    halves = _halves(real(), len(codes), features)
-    reference = _statistics(_drawn(own, other_codes, yaws), features)
+    halves = halves_of(real(), len(codes), features)
+    reference = statistics_of(_drawn(own, other_codes, yaws), features)
     shown: list[tuple[str, str, str, Iterable[Tensor]]] = [(PICTURES, OWN_POSE, NO_SEAM, _drawn(own, codes, yaws))]
     for detailed, seam in ((False, HARD), (True, HARD), (True, SOFT)):
         pasted = TurnedRenders(faces, own, detailed, "soft" if seam == SOFT else "hard")
@@ -68,7 +68,7 @@ def frechet_figure(
         shown.append((turner.name, OTHER_POSE, seam, _drawn(turner, codes, yaws.roll(1))))
     rows: list[tuple[Cell, ...]] = []
     for name, pose, seam, pictures in shown:
-        measured = _statistics(pictures, features)
+        measured = statistics_of(pictures, features)
         distances = (gaussian_frechet_distance(measured, other) for other in (halves[0], reference))
         rows.append((name, pose, seam, len(codes), *distances))
     rows.append((OTHER_HALF, OWN_POSE, NO_SEAM, len(codes), gaussian_frechet_distance(halves[1], halves[0]), math.nan))
@@ -124,7 +124,8 @@ def _drawn(
 
 
 @torch.no_grad()
-def _statistics(pictures: Iterable[Tensor], features: FeatureReader) -> FeatureStatistics:
+def statistics_of(pictures: Iterable[Tensor], features: FeatureReader) -> FeatureStatistics:
+    """Of the features of batches of pictures in [-1, 1], on the CPU."""
     running = RunningStatistics()
     for images in pictures:
         # On the CPU, as Apple's devices have no float64.
@@ -133,10 +134,14 @@ def _statistics(pictures: Iterable[Tensor], features: FeatureReader) -> FeatureS
 
 
 @torch.no_grad()
-def _halves(
+def halves_of(
     pictures: Iterable[Tensor], count: int, features: FeatureReader
 ) -> tuple[FeatureStatistics, FeatureStatistics]:
-    """Statistics of the first `count` pictures and of as many after them."""
+    """Statistics of the first `count` pictures and of as many after them.
+
+    Raises:
+        InputError: for fewer pictures.
+    """
     halves, taken = (RunningStatistics(), RunningStatistics()), 0
     for images in pictures:
         vectors = features.read(images).float().cpu()[: 2 * count - taken]

@@ -136,10 +136,24 @@ def identity_against_yaw(
     )
     name = CUT_OUT if alone else ""
     of_what = ", faces alone" if alone else ""
+    return identity_figures(seen, CURVES + name, SUMMARY + name, f"(section 4.3){of_what}", caption)
+
+
+def identity_figures(
+    seen: Sequence[TurnedIdentities], curves: str, summary: str, of_what: str, caption: str
+) -> list[Figure]:
+    """The curves of ways of turning, and the table that compares them face by face.
+
+    Args:
+        seen: Of each way; differences are from the first.
+        curves, summary: Names of the two figures.
+        of_what: Which figure of which paper, and of what, as titles end.
+        caption: Of the curves.
+    """
     return [
         Figure(
-            CURVES + name,
-            f"Identity similarity against yaw (section 4.3){of_what}",
+            curves,
+            f"Identity similarity against yaw {of_what}",
             caption,
             COLUMNS,
             tuple(row for each in seen for row in _rows(each)),
@@ -151,9 +165,9 @@ def identity_against_yaw(
             ),
         ),
         Figure(
-            SUMMARY + name,
-            f"Identity kept by small and by large turns{of_what}",
-            f"As {CURVES + name}, means over yaws of one size; differences are paired, this way's similarity less that of {seen[0].name} "
+            summary,
+            f"Identity kept by small and by large turns {of_what}",
+            f"As {curves}, means over yaws of one size; differences are paired, this way's similarity less that of {seen[0].name} "
             "for the same faces (not for portraits, who are others), with their standard errors over faces.",
             SUMMARY_COLUMNS,
             tuple(row for each in seen for row in _summary(each, seen[0])),

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from evaluation.figures import Cell, Figure
 from evaluation.reading_changes import reading_change
-from evaluation.stylefaceuv.measures import common_mask, masked_psnr, masked_ssim, pasted
+from evaluation.stylefaceuv.measures import common_mask, masked_ssim, pasted
 from evaluation.stylefaceuv.under_test import FacesUnderTest
+from lightning_modules.image_error import masked_psnr
 from lightning_modules.stylefaceuv_views import PosedView, on_face
 from renderers.face_renderer import FaceRender
 from renderers.images import to_signed, to_unit

@@ -114,11 +114,26 @@ def portraits_by_encoder(tested: FacesUnderTest, encoder: CodeEncoder, count: in
     Raises:
         InputError: for a camera that is not the portraits'.
     """
-    sampler = _sampler(tested, density)
+    return encoded_portraits(_sampler(tested, density), tested.faces.generator, encoder, count, density)
+
+
+@torch.no_grad()
+def encoded_portraits(
+    sampler: PortraitSampler, generator: Generator, encoder: CodeEncoder, count: int, density: Density
+) -> KnownPortraits:
+    """Portraits of the test split with the codes of W that an encoder reads of them; all on one device.
+
+    Args:
+        sampler: Draws them.
+        generator: Of whose W the codes are.
+        encoder: For that generator.
+        count: Portraits.
+        density: Of the sampler's mesh.
+    """
     person = split_spec("test", 1, count, 1, _SEED, density, 1).person(torch.arange(count))
     latents = sampler.latents(person, torch.zeros_like(person), _SEED)
-    images = torch.cat([sampler.render(part, tested.size).image for part in latents.split(_DRAWN)])
-    codes = tested.faces.generator.broadcast(encoder.to(tested.device)(images))
+    images = torch.cat([sampler.render(part, generator.resolution).image for part in latents.split(_DRAWN)])
+    codes = generator.broadcast(encoder.to(images.device)(images))
     return KnownPortraits(sampler, latents, codes, "the code encoder")
 
 

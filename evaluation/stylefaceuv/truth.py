@@ -11,8 +11,9 @@ from torch.nn import functional
 from evaluation.figures import Cell, Figure
 from evaluation.report import picture_grid, to_picture
 from evaluation.stylefaceuv.known_portraits import KnownPortraits, posed_as
-from evaluation.stylefaceuv.measures import common_mask, masked_psnr
+from evaluation.stylefaceuv.measures import common_mask
 from evaluation.stylefaceuv.under_test import COARSE, DETAILED, ORIGINAL, FacesUnderTest
+from lightning_modules.image_error import masked_psnr
 from lightning_modules.stylefaceuv_views import PosedView
 from models.morphable import FaceParameters
 from renderers.face_renderer import FaceRender

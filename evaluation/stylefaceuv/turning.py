@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from evaluation.stylefaceuv.alignment import turned_parameters
 from evaluation.stylefaceuv.compositing import Seam, paste_face
 from lightning_modules.stylefaceuv_views import on_face
-from models.morphable import FaceParameters, MorphableModel
+from models.morphable import FaceParameters
 from models.stylefaceuv.opening import DetailedFaces
 from models.stylefaceuv.step_size import StepSize, YawStep
 from models.stylefaceuv.uv_generator import render_detailed
@@ -20,7 +21,6 @@ from models.stylerig.opening import open_rig
 from models.stylerig.rig import Rig
 from renderers.errors import InputError
 from renderers.images import to_signed
-from renderers.rotation import euler_to_matrix
 
 # Names of the ways in tables; claims look them up.
 DETAILED, COARSE, MOVED, RIGGED, PICTURES = "detailed face", "coarse face", "moving along d", "StyleRig", "StyleGAN2"
@@ -28,9 +28,6 @@ ALONE = ", alone"
 
 # Pixels of renders are means of this many squared, so that outlines are not jagged.
 _SAMPLES = 2
-
-# The point that FFHQ's alignment centres: a tenth of the way from the eyes to the mouth's corners (Karras et al. 2019).
-_EYES, _MOUTH_CORNERS, _TO_MOUTH = slice(36, 48), [48, 54], 0.1
 
 
 class FaceTurner(ABC):
@@ -215,35 +212,6 @@ class FacesCutOut(FaceTurner):
         pictures, _, coverage = self.renders.parts(codes, yaw)
         assert pictures is not None
         return on_face(pictures, coverage)
-
-
-def turned_parameters(
-    face_model: MorphableModel, own: FaceParameters, shown: FaceParameters, yaw: Float[Tensor, " batch"]
-) -> FaceParameters:
-    """The same faces at a yaw, with pitch and roll of others and where those are: at the point that portraits are aligned by.
-
-    Heads turn about a point inside them. Without this, a face turned by 60 degrees would lie a quarter of the picture beside those that
-    an aligned generator paints, and beside the part that identity networks look at.
-
-    Args:
-        face_model: With all its landmarks.
-        own: As codes are read: shape, light and colours.
-        shown: What is read of the pictures that the faces are put into; `own` for none.
-        yaw: Asked, radians.
-    """
-    rotation = torch.stack([shown.rotation[:, 0], yaw, shown.rotation[:, 2]], dim=1)
-    place = (
-        torch.einsum("bij,bj->bi", euler_to_matrix(shown.rotation), _aligned_by(face_model, shown)) + shown.translation
-    )
-    turned = torch.einsum("bij,bj->bi", euler_to_matrix(rotation), _aligned_by(face_model, own))
-    return own.replace(rotation=rotation, translation=place - turned)
-
-
-def _aligned_by(face_model: MorphableModel, parameters: FaceParameters) -> Float[Tensor, "batch 3"]:
-    index = face_model.landmark_indices
-    offsets = torch.einsum("lcn,bn->blc", face_model.identity_basis[index], parameters.identity)
-    marks = face_model.mean_shape[index] + offsets
-    return marks[:, _EYES].mean(dim=1).lerp(marks[:, _MOUTH_CORNERS].mean(dim=1), _TO_MOUTH)
 
 
 def turners_of(

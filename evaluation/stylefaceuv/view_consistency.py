@@ -9,7 +9,7 @@ from torch import Tensor
 from evaluation.figures import Cell, Figure
 from evaluation.report import picture_grid, to_picture
 from evaluation.stylefaceuv.known_portraits import KnownPortraits, posed_as
-from evaluation.stylefaceuv.measures import common_mask, hidden_in, squared_error
+from evaluation.stylefaceuv.measures import common_mask, hidden_in
 from evaluation.stylefaceuv.under_test import (
     BATCH,
     COARSE,
@@ -18,6 +18,7 @@ from evaluation.stylefaceuv.under_test import (
     SYMMETRIC,
     FacesUnderTest,
 )
+from lightning_modules.image_error import squared_error
 from lightning_modules.stylefaceuv_views import PosedView
 from models.stylefaceuv.texel_masks import texel_masks
 from renderers.face_renderer import FaceRender

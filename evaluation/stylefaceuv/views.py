@@ -12,14 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from evaluation.report import picture_grid, to_picture
+from evaluation.stylefaceuv.alignment import aligned_as, turned_parameters
 from evaluation.stylefaceuv.compositing import Seam, paste_face
+from lightning_modules.image_error import masked_psnr
 from models.morphable import FaceParameters
 from models.stylefaceuv import StepSize, UVMaps, render_detailed
 from models.stylefaceuv.opening import DetailedFaces
 from models.stylegan2.generator import NoiseMode
 from models.stylerig.sliders import Slider, apply_sliders, component_of
 from renderers.errors import InputError
-from renderers.images import to_signed
+from renderers.images import to_signed, to_unit
 
 Background = Literal["auto", "own", "none"]
 
@@ -51,7 +53,7 @@ class ViewedCodes:
         return len(self.codes)
 
 
-class FaceViews:
+class DetailedViews:
     """Draws detailed faces.
 
     Args:
@@ -117,9 +119,10 @@ class FaceViews:
     def draw(self, viewed: ViewedCodes, sliders: Sequence[Slider] = ()) -> Float[Tensor, "batch 3 size size"]:
         """Views of detailed faces, RGB in [-1, 1].
 
-        The maps are always those of the codes themselves, which is what makes views of one face consistent. Over the picture of a
-        moved code the face has the yaw that is asked for, and lies where the head of that picture does: pitch, roll and place are
-        those read of the moved code, since Fyaw promises its yaw alone.
+        The maps are always those of the codes themselves, which is what makes views of one face consistent. A face in another pose
+        stays at the point that portraits are aligned by (`aligned_as`), but over the code's own picture, where it turns about the
+        middle of the head. Over the picture of a moved code it has the yaw that is asked for, and lies where the head of that picture
+        does: pitch, roll and that point are those read of the moved code, since Fyaw promises its yaw alone.
 
         Args:
             viewed: The codes, of `read`.
@@ -129,9 +132,8 @@ class FaceViews:
             InputError: as `parameters`.
         """
         target = self.parameters(viewed, sliders)
-        behind, target = self._behind(
-            viewed, target, {each.name for each in sliders if component_of(each.name) == "rotation"}
-        )
+        posed = {each.name for each in sliders if component_of(each.name) == "rotation"}
+        behind, target = self._behind(viewed, target, posed) if posed else (self._unturned(viewed), target)
         face, coverage = self._face(target, viewed.maps)
         return to_signed(face) if behind is None else paste_face(behind, face, coverage, self.seam)
 
@@ -140,12 +142,9 @@ class FaceViews:
         """Peak signal-to-noise ratio in decibels of the faces in their own pose against the pictures, where at least half a pixel is
         covered; 0 for a face that no pixel shows."""
         face, coverage = self._face(viewed.parameters, viewed.maps)
-        inside = (coverage >= 0.5).to(face.dtype)
-        difference = (to_signed(face / torch.where(coverage > 0, coverage, 1.0)) - self._sized(viewed.pictures)) / 2
-        squared = (difference.square().mean(dim=1, keepdim=True) * inside).sum(dim=(1, 2, 3))
-        pixels = inside.sum(dim=(1, 2, 3))
-        error = torch.where(pixels > 0, squared / pixels.clamp_min(1), 1.0)
-        return -10 * error.clamp_min(1e-12).log10()
+        # Colours of a pixel that the face covers in part are those of that part, as where it is pasted.
+        colours = face / torch.where(coverage > 0, coverage, 1.0)
+        return masked_psnr(colours, to_unit(self._sized(viewed.pictures)), (coverage >= 0.5).to(face.dtype))
 
     def _face(self, parameters: FaceParameters, maps: UVMaps) -> tuple[Tensor, Tensor]:
         """Colours in [0, 1], black beside the face, and the share of each pixel that it covers."""
@@ -155,18 +154,20 @@ class FaceViews:
     def _behind(
         self, viewed: ViewedCodes, target: FaceParameters, posed: set[str]
     ) -> tuple[Tensor | None, FaceParameters]:
-        """The pictures behind faces, None for none, and the faces' parameters over them."""
-        if self.background == "none":
-            return None, target
-        if self.background == "own" or not posed:
-            return self._sized(viewed.pictures), target
-        if self.step is None or posed != {"yaw"}:
-            return None, target
+        """The pictures behind faces in another pose, None for none, and the faces' parameters over them."""
+        face_model = self.faces.face_model
+        if self.background == "own":
+            # The head behind stays where it is, and faces turn about its middle.
+            return self._unturned(viewed), target
+        if self.background == "none" or self.step is None or posed != {"yaw"}:
+            return None, aligned_as(face_model, target, viewed.parameters)
         moved = self.step.turned(viewed.codes, target.rotation[:, 1])
         pictures = self._picture(moved)
         shown = self.faces.parameters(moved, pictures)
-        rotation = torch.stack((shown.rotation[:, 0], target.rotation[:, 1], shown.rotation[:, 2]), dim=1)
-        return self._sized(pictures), target.replace(rotation=rotation, translation=shown.translation)
+        return self._sized(pictures), turned_parameters(face_model, target, shown, target.rotation[:, 1])
+
+    def _unturned(self, viewed: ViewedCodes) -> Tensor | None:
+        return None if self.background == "none" else self._sized(viewed.pictures)
 
     def _picture(self, codes: Tensor) -> Tensor:
         return self.faces.generator.synthesis(codes, self.noise).clamp(-1, 1)
@@ -213,11 +214,11 @@ class ViewGrid:
         pitches: list[tuple[Slider, ...]] = [(Slider("pitch", pitch),) for pitch in self.pitches] or [()]
         return [[(*self.sliders, *yaw, *pitch) for yaw in yaws] for pitch in pitches]
 
-    def draw(self, views: FaceViews, viewed: ViewedCodes) -> list[list[list[Image.Image | None]]]:
+    def draw(self, views: DetailedViews, viewed: ViewedCodes) -> list[list[list[Image.Image | None]]]:
         """Of each code its rows of pictures, as many as labels say; places left of further rows are empty.
 
         Raises:
-            InputError: as `FaceViews.draw`.
+            InputError: as `DetailedViews.draw`.
         """
 
         def drawn(sliders: Sequence[Slider]) -> list[Image.Image]:
@@ -249,7 +250,7 @@ def turntable(yaw_deg: float, frames: int) -> list[tuple[Slider, ...]]:
 
 
 def view_frames(
-    views: FaceViews,
+    views: DetailedViews,
     codes: Float[Tensor, "codes layers width"],
     sliders: Sequence[Slider],
     steps: Sequence[Sequence[Slider]],
@@ -265,7 +266,7 @@ def view_frames(
         batch_size: Views drawn together.
 
     Raises:
-        InputError: as `FaceViews.draw`.
+        InputError: as `DetailedViews.draw`.
     """
     parts = [views.read(part) for part in codes.split(batch_size)]
     for step in steps:

@@ -116,7 +116,7 @@ class LiftedGAN(nn.Module):
         self._check_codes(codes)
         full = codes.dtype
         light, view = self.networks.light(codes).to(full), self.networks.view(codes).to(full)
-        neutral_light = self._neutral_light(light)
+        neutral_light = self.neutral_light(light)
         neutral = self.networks.manipulation(codes, neutral_light, torch.zeros_like(view)).to(full)
         texture, features = self._picture(neutral)
         raw_depth, raw_map = (
@@ -226,7 +226,8 @@ class LiftedGAN(nn.Module):
         fill(model.networks, state, path)
         return model.eval().requires_grad_(False)
 
-    def _neutral_light(self, light: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+    def neutral_light(self, light: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 4"]:
+        """L0 of faces with these lights: what their texture is lit by."""
         own = self.settings.neutral_light == "own"
         kept = light.new_tensor([1.0, 1.0, 0.0, 0.0]) if own else light.new_zeros(LIGHT_SIZE)
         return light * kept

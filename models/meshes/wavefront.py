@@ -35,8 +35,8 @@ def write_obj(mesh: TexturedMesh, path: str | Path) -> tuple[Path, Path, Path]:
         f"mtllib {material.name}",
         f"o {mesh.name}",
         _rows("v %.7f %.7f %.7f", mesh.vertices[start]),
-        # This format's v runs up, as ours.
-        _rows("vt %.6f %.6f", mesh.uv),
+        # This format's v runs up, as ours. A denser mesh can reach a little beyond its texture, which would show the other side there.
+        _rows("vt %.6f %.6f", mesh.uv.clip(0, 1)),
         _rows("vn %.6f %.6f %.6f", mesh.normals[start]),
         "usemtl skin",
         "s 1",

@@ -1,6 +1,7 @@
 """A trained UV generator with all that it is used with: codes become detailed faces."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -8,15 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.morphable import FaceParameters, MorphableModel
-from models.morphable.loading import load_face_model
+from models.morphable.loading import SHIPPED, load_face_model
 from models.stylefaceuv.loading import CodeReader, load_code_reader, read_codes
 from models.stylefaceuv.sources import FaceSources
 from models.stylefaceuv.uv_generator import UV_GENERATOR_KIND, UVGenerator, UVMaps
 from models.stylegan2 import Generator, load_generator
 from models.stylerig.provenance import Provenance
-from models.weights import build_from, load_weights
+from models.weights import build_from, load_weights, locate
 from renderers.camera import PerspectiveCamera
 from renderers.displacement import coincident_vertices, sample_displacement
+from renderers.errors import InputError
 from renderers.face_renderer import FaceRenderer
 
 
@@ -62,10 +64,14 @@ class DetailedFaces:
 
     def shape(self, parameters: FaceParameters, maps: UVMaps) -> Float[Tensor, "batch vertices 3"]:
         """Displaced vertices of the surface in the object frame, decimetres."""
+        offsets = sample_displacement(maps.displacement, self.surface.uv, self._coincident.to(maps.displacement.device))
+        return self.surface.vertices(parameters.identity, parameters.expression) + offsets
+
+    @cached_property
+    def _coincident(self) -> Tensor:
+        """Found once: the comparison of all bases takes longer than a shape. Where it lies is as of its first use."""
         model = self.surface
-        coincident = coincident_vertices(model.mean_shape, model.identity_basis, model.expression_basis)
-        offsets = sample_displacement(maps.displacement, model.uv, coincident)
-        return model.vertices(parameters.identity, parameters.expression) + offsets
+        return coincident_vertices(model.mean_shape, model.identity_basis, model.expression_basis)
 
     def renderer(self, image_size: int) -> FaceRenderer:
         """The renderer of detailed faces, for `render_detailed`."""
@@ -105,6 +111,15 @@ def open_detailed_faces(
     """
     _, config = load_weights(uv_generator, UV_GENERATOR_KIND)
     named = build_from(uv_generator, lambda: FaceSources.from_config(config))
+    for option, given, source in (
+        ("generator", generator, named.generator),
+        ("coefficients", coefficients, named.coefficients),
+        ("face_model", face_model, named.face_model),
+    ):
+        if given is None and not _is_there(source):
+            raise InputError(
+                f"expected the {option} that {uv_generator} was trained with at {source}, there is none; give {option} where it is now"
+            )
     trained_for = build_from(uv_generator, lambda: Provenance.from_config(config["provenance"]))
     camera = PerspectiveCamera(trained_for.focal_length, trained_for.camera_distance, trained_for.principal_point)
     two_dimensional = load_generator(generator or named.generator)
@@ -120,3 +135,13 @@ def open_detailed_faces(
         camera,
         present,
     )
+
+
+def _is_there(source: str) -> bool:
+    if source.partition(":")[0] == SHIPPED:
+        return True
+    try:
+        locate(source)
+    except InputError:
+        return False
+    return True

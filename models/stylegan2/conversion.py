@@ -54,8 +54,8 @@ def convert_networks(
         Lines that say what was written and what a user should know of it.
 
     Raises:
-        InputError: for a source that cannot be read, a target of another kind, or one that exists, or networks that the target's layout
-            cannot say. No file is written then.
+        InputError: for a source that cannot be read, a target of another kind, or one that exists, networks that the target's layout
+            cannot say, or weights beyond the range of half precision. No file is written then.
     """
     source, target = locate(source), Path(target)
     if target.suffix not in (".safetensors", ".pt"):

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from models.safe_pickle import InertRecord, read_pickle
 from models.stylegan2 import ada, rosinality
 from models.stylegan2.discriminator import Discriminator
 from models.stylegan2.generator import Generator
 from models.stylegan2.latents import code_statistics
-from models.weights import build_from, describe_weights, fill, half_matrices, is_safetensors, load_weights, locate, save_weights
+from models.weights import (
+    build_from,
+    describe_weights,
+    fill,
+    half_matrices,
+    is_safetensors,
+    load_weights,
+    locate,
+    save_weights,
+)
 from renderers.errors import InputError
 
 GENERATOR_KIND = "stylegan2-generator"
@@ -111,8 +122,16 @@ def save_generator(path: str | Path, generator: Generator, origin: str = "", hal
         generator: The generator.
         origin: Layout that it was converted from.
         half: Write matrices as float16. What is read back is then another generator to `generator_digest`, as its weights are rounded.
+
+    Raises:
+        InputError: for half precision of weights beyond its range; nothing is written then.
     """
     state = half_matrices(generator.state_dict()) if half else generator.state_dict()
+    beyond = [name for name, value in state.items() if not bool(torch.isfinite(value).all())] if half else []
+    if beyond:
+        raise InputError(
+            f"expected weights of at most 65504 for half precision, {beyond[0]} of this generator has larger ones; leave half out"
+        )
     return save_weights(path, state, GENERATOR_KIND, generator.config, origin)
 
 
