@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +109,25 @@ def read_figures(run_folder: Path) -> list[Figure]:
         raise InputError(
             f"expected figures in {folder}, they cannot be read ({error}); remove that folder and run the test again"
         ) from error
+
+
+def numbers_of(figures: Sequence[Figure], about: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """The numbers of tables, each named ``<table>/<what its row is about>/<column>``; those that nobody read are left out.
+
+    Args:
+        figures: Tables, and others, which are left out.
+        about: Names of the tables, and the columns that say what a row is about.
+    """
+    numbers: dict[str, float] = {}
+    for figure in figures:
+        for row in figure.rows if figure.name in about else ():
+            cells = dict(zip(figure.columns, row, strict=True))
+            place = "/".join([figure.name, *(str(cells.pop(column)) for column in about[figure.name])])
+            values = {
+                column: cell for column, cell in cells.items() if not isinstance(cell, str) and math.isfinite(cell)
+            }
+            numbers |= {f"{place}/{column}": float(value) for column, value in values.items()}
+    return numbers
 
 
 def _read(folder: Path, entry: dict[str, object]) -> Figure:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.claims import add_claims
+from evaluation.lifted_gan.claims import lifted_gan_claims
 from evaluation.pie.claims import SURE, pie_claims
 from evaluation.report import Report
 from evaluation.run_comparison import add_figures, add_metrics, add_overview, metrics_csv, number_table
@@ -62,6 +63,15 @@ def compare_runs(runs: Sequence[RunRecord], labels: Sequence[str], title: str) -
             "plain numbers."
         )
         add_claims(report, of_faces)
+    of_lifted = lifted_gan_claims(runs, labels)
+    if of_lifted:
+        report.heading("What LiftedGAN claims")
+        report.paragraph(
+            "Claims of LiftedGAN (Shi et al., CVPR 2021); the measures are ours where its tables have none. Ways of turning faces are told "
+            f"apart where their difference over the same faces is above {SURE:g} standard errors; other verdicts compare plain numbers of "
+            "these runs: one training run of each kind cannot tell small differences from chance."
+        )
+        add_claims(report, of_lifted)
     edits = edit_numbers(runs)
     if edits:
         report.heading("Measured edits")

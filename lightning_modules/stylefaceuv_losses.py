@@ -69,8 +69,8 @@ class UVLosses(nn.Module):
         """L_G^mv of equation 8.
 
         Returns:
-            `loss`, and without weights `photometric`, `perceptual` and `adversarial` of the original view; those of the symmetric
-            view end in `_symmetric`.
+            `loss`, and without weights `photometric`, `perceptual`, and where they weigh something `displacement` and `adversarial`, of
+            the original view; those of the symmetric view end in `_symmetric`.
         """
         settings = self.settings
         results: dict[str, Tensor] = {}
@@ -79,6 +79,10 @@ class UVLosses(nn.Module):
             photometric, perceptual = self.reconstruction(view)
             total = settings.reconstruction * (photometric + settings.perceptual * perceptual)
             results |= {f"photometric{suffix}": photometric, f"perceptual{suffix}": perceptual}
+            if settings.displacement > 0:
+                size = view.displacement.square().mean()
+                total = total + settings.displacement * size
+                results[f"displacement{suffix}"] = size
             if settings.adversarial > 0:
                 adversarial = generator_loss(discriminator(view.image))
                 total = total + settings.adversarial * adversarial

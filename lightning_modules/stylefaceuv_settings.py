@@ -23,6 +23,8 @@ class UVSettings:
         reconstruction: lambda_rec.
         perceptual: lambda_percept; 0 leaves the perceptual loss out.
         symmetric: lambda_mv, weight of the symmetric view.
+        displacement: Weight of the mean square of the displacement map, in parts of its bound; 0 in the paper. Without it a constant
+            error of the coefficients drives the map to its bound early, where it no longer learns.
         adversarial: Weight of the non-saturating loss, 1 in the paper; 0 leaves the discriminator out.
         r1_gamma: Weight of R1, gamma; 0 leaves it out.
         r1_interval: Discriminator steps between two R1 penalties, 16 in the release; each weighs so much more.
@@ -45,6 +47,7 @@ class UVSettings:
     reconstruction: float = 10.0
     perceptual: float = 0.2
     symmetric: float = 0.75
+    displacement: float = 0.0
     adversarial: float = 1.0
     r1_gamma: float = 10.0
     r1_interval: int = 16
@@ -58,14 +61,21 @@ class UVSettings:
     parts: int = 1
 
     def __post_init__(self) -> None:
-        weights = (self.reconstruction, self.perceptual, self.symmetric, self.adversarial, self.r1_gamma)
+        weights = (
+            self.reconstruction,
+            self.perceptual,
+            self.symmetric,
+            self.displacement,
+            self.adversarial,
+            self.r1_gamma,
+        )
         if (
             not all(math.isfinite(weight) and weight >= 0 for weight in weights)
             or self.reconstruction + self.adversarial == 0
         ):
             raise InputError(
                 "expected weights of losses of 0 or more, and one of reconstruction and adversarial above 0, got "
-                f"reconstruction, perceptual, symmetric, adversarial, r1_gamma = {weights}; correct them"
+                f"reconstruction, perceptual, symmetric, displacement, adversarial, r1_gamma = {weights}; correct them"
             )
         counts = {"r1_interval": self.r1_interval, "generator_steps": self.generator_steps, "parts": self.parts}
         for name, count in counts.items():

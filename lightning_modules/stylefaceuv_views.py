@@ -38,12 +38,14 @@ class RenderedView(NamedTuple):
         target: (B, 3, S, S) the target times the rendered mask, in [-1, 1].
         weights: (B, 1, S, S) M_render of equation 5: 0 beside the face.
         mask: (B, 1, S, S) 1 on the face.
+        displacement: (B, 3, R, C) the displacement map that it shows, in parts of its bound.
     """
 
     image: Float[Tensor, "batch 3 size size"]
     target: Float[Tensor, "batch 3 size size"]
     weights: Float[Tensor, "batch 1 size size"]
     mask: Float[Tensor, "batch 1 size size"]
+    displacement: Float[Tensor, "batch 3 rows columns"]
 
 
 class FaceViews(nn.Module):
@@ -112,8 +114,14 @@ class FaceViews(nn.Module):
             renders = [self.detailed(view, own) for view, own in zip(views, maps, strict=True)]
             weights = self._weights(renders, maps[0])
         return [
-            RenderedView(to_signed(render.image), on_face(view.target, render.mask), weight, render.mask)
-            for view, render, weight in zip(views, renders, weights, strict=True)
+            RenderedView(
+                to_signed(render.image),
+                on_face(view.target, render.mask),
+                weight,
+                render.mask,
+                own.displacement / network.displacement_bound,
+            )
+            for view, render, weight, own in zip(views, renders, weights, maps, strict=True)
         ]
 
     def detailed(self, view: PosedView, maps: UVMaps) -> FaceRender:

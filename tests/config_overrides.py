@@ -59,8 +59,15 @@ TINY_UV = [
     "--model.discriminator null --model.perceptual observers --model.total_images 8 --data.batch_size 2 --data.train_pairs 8",
     "--data.validation_pairs 2 --trainer.val_check_interval 2 --trainer.num_sanity_val_steps 0 --trainer.precision 32-true",
 ]
+TINY_LIFTED = [
+    STEPS,
+    "--model.generator generator.safetensors --model.perceptual observers --model.networks.mlp_width 8 --model.networks.base_channels 4",
+    "--model.networks.max_channels 8 --model.networks.blur_radius 2 --model.sample_every 8",
+    FEW_PAIRS,
+]
 
 OVERRIDES: dict[str, list[str]] = {
+    "configs/cats256/lifted_gan.yaml": TINY_LIFTED,
     "configs/demo/code_encoder.yaml": [
         STEPS,
         "--model.generator generator.safetensors --model.settings.widths [4,8] --model.settings.blocks [1,1]",
@@ -71,6 +78,7 @@ OVERRIDES: dict[str, list[str]] = {
     "configs/demo/identity.yaml": [STEPS, FEW_PORTRAITS, "--data.samples_per_person 2 --model.num_people 4"],
     "configs/demo/judge.yaml": [STEPS, FEW_PORTRAITS, "--model.statistics_batches 2"],
     "configs/demo/landmarks.yaml": [STEPS, FEW_PORTRAITS],
+    "configs/demo/lifted_gan.yaml": TINY_LIFTED,
     "configs/demo/pie.yaml": [TINY_PIE],
     "configs/demo/stylefaceuv_coefficients.yaml": TINY_CODE_COEFFICIENTS,
     "configs/demo/stylefaceuv_step_size.yaml": TINY_STEP_SIZE,
@@ -93,6 +101,7 @@ OVERRIDES: dict[str, list[str]] = {
     "configs/ffhq1024/stylerig.yaml": [*TINY_RIG, COARSE],
     "configs/ffhq256/face_autoencoder.yaml": [*TINY_FACE_AUTOENCODER, COARSE, "--model.scene.image_size 16"],
     "configs/ffhq256/face_reconstruction.yaml": [STEPS, TINY_NETWORKS, FEW_PAIRS, COARSE],
+    "configs/ffhq256/lifted_gan.yaml": [*TINY_LIFTED, "--model.embedder assets/demo_identity.safetensors"],
     "configs/ffhq256/pie.yaml": [TINY_PIE, COARSE, "--data.landmarks null"],
     "configs/ffhq256/stylefaceuv_coefficients.yaml": [*TINY_CODE_COEFFICIENTS, COARSE],
     "configs/ffhq256/stylefaceuv_step_size.yaml": [*TINY_STEP_SIZE, COARSE],
@@ -118,6 +127,10 @@ OVERLAYS: dict[str, str] = {
     "configs/demo/ablations/steering.yaml": "configs/demo/stylerig_pose.yaml",
     "configs/demo/ablations/without_consistency.yaml": "configs/demo/stylerig_illumination.yaml",
     "configs/demo/ablations/without_reconstruction.yaml": "configs/demo/stylerig_all.yaml",
+    "configs/demo/lifted_gan/no_albedo.yaml": "configs/demo/lifted_gan.yaml",
+    "configs/demo/lifted_gan/no_flip.yaml": "configs/demo/lifted_gan.yaml",
+    "configs/demo/lifted_gan/no_identity.yaml": "configs/demo/lifted_gan.yaml",
+    "configs/demo/lifted_gan/no_perturbation.yaml": "configs/demo/lifted_gan.yaml",
     "configs/demo/pie/direct.yaml": "configs/demo/pie.yaml",
     "configs/demo/pie/fast.yaml": "configs/demo/pie.yaml",
     "configs/demo/pie/image2stylegan.yaml": "configs/demo/pie.yaml",

@@ -111,3 +111,21 @@ def test_published_stylefaceuv_takes_its_first_steps(tmp_path: Path, monkeypatch
     assert config["sources"]["face_model"] == "procedural:full"
     state = load_weights("ffhq256/uv_generator.safetensors", "stylefaceuv-uv-generator")[0]
     assert all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
+def test_published_lifted_gan_takes_its_first_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the shipped identity network in place of facenet's, which is fetched."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    network = SizedGenerator(256, 16384, channel_max=512, z_dim=512, w_dim=512)
+    generator = str(save_generator(tmp_path / "full.safetensors", network))
+    torch.save(
+        {f"features.{name}": value for name, value in vgg16().features.state_dict().items()}, tmp_path / "vgg16.pth"
+    )
+    networks = ["--model.generator", generator, "--model.perceptual", str(tmp_path / "vgg16.pth")]
+    networks += ["--model.embedder", "assets/demo_identity.safetensors"]
+    cli.main(["fit", "--config", "configs/ffhq256/lifted_gan.yaml", *networks, *STEPS])
+    state, config = load_weights("ffhq256/lifted_gan.safetensors", "lifted-gan")
+    assert (config["resolution"], config["w_dim"], config["settings"]["mlp_width"]) == (256, 512, 512)
+    assert state["depth.network.0.weight"].shape == (512, 512, 4, 4)
+    assert all(bool(torch.isfinite(value).all()) for value in state.values())

@@ -82,7 +82,7 @@ def test_losses_are_those_of_the_paper() -> None:
     """Equations 6 to 9, both views."""
     rng = torch.Generator().manual_seed(0)
     discriminator = Discriminator([4, 4], deviation_group=2)
-    views = [RenderedView(*(torch.rand(2, size, 8, 8, generator=rng) for size in (3, 3, 1, 1))) for _ in range(2)]
+    views = [RenderedView(*(torch.rand(2, size, 8, 8, generator=rng) for size in (3, 3, 1, 1, 3))) for _ in range(2)]
     losses = UVLosses(replace(TINY, r1_gamma=4.0, r1_interval=3), None)
     found = losses.generator(discriminator, views)["loss"]
     each = [generator_loss(discriminator(v.image)) + 10 * photometric_loss(v.image, v.target, v.weights) for v in views]

@@ -68,9 +68,9 @@ def lighting_figure(tested: LiftedUnderTest, people: int, shown: int) -> Figure:
         NAME,
         "Light from four sides (Fig. 5)",
         f"For each face its render with its own light, then light from the image's left, from above, from its right and from below; below "
-        f"that its normals and the shading maps, white for 2. Numbers over {people} unseen codes: by how much the half of the picture towards the light "
-        "is brighter than the other, colours in [0, 1]: of the shading, of the render less that of the render in its own light, and the "
-        f"share of faces where the latter is positive. Lights are as bright as the faces' own, {STRENGTH:g} of it directed.",
+        f"that its normals and the shading maps, white for 2. Numbers over {people} unseen codes: by how much the half of the picture "
+        "towards the light is brighter than the other, colours in [0, 1]: of the shading, of the render less that of the render in its own "
+        f"light, and the share of faces where the latter is positive. Lights are as bright as the faces' own, {STRENGTH:g} of it directed.",
         ("light_from", "faces", "shading_towards_light", "brighter_towards_light", "share_brighter"),
         tuple(table),
         picture_grid(rows, ["faces", "shading"] * (len(rows) // 2), ["own", *LIGHTS]),

@@ -18,6 +18,7 @@ _WANTED: dict[str, tuple[Kind, ...]] = {
     "StyleGAN2.weights": ("generator",),
     "FaceAutoencoder.weights": ("face encoder",),
     "StyleFaceUV.weights": ("UV generator",),
+    "LiftedGanModule.weights": ("LiftedGAN checkpoint",),
     "CodeEncoderModule.weights": ("code encoder",),
     "PIE.rig": ("RigNet",),
     "StyleFaceUVFigures.one_view": ("UV generator",),

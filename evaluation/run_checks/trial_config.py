@@ -15,6 +15,7 @@ from datamodules.portrait_data import PortraitDataModule
 from datamodules.portraits.corpus import corpus_folder, shard_is_whole, shard_path
 from datamodules.synthetic_portraits import SyntheticPortraitDataModule
 from evaluation.run_checks.references import Reference, put
+from lightning_modules.lifted_gan import LiftedGanModule
 from lightning_modules.run_folder import RunFolder
 from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylegan2 import StyleGAN2
@@ -104,7 +105,7 @@ def trials_of(
     for number, reference in enumerate(reference for reference in references if reference.role == "written"):
         if reference.place[0] != "trainer":
             put(run, reference.place, str(folder / "written" / str(number) / Path(reference.value).name))
-    if isinstance(model, (StyleGAN2, StyleFaceUV)):
+    if isinstance(model, (StyleGAN2, StyleFaceUV, LiftedGanModule)):
         # Nothing is drawn between two measured steps.
         run["model"]["init_args"]["sample_every"] = sys.maxsize
     if isinstance(data, FittedFacesDataModule):
