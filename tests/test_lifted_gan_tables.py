@@ -207,8 +207,8 @@ def test_large_yaws_are_reached_or_not() -> None:
 def test_identity_is_told_apart_by_its_errors() -> None:
     def summary(gap: float, error: float) -> Figure:
         rows: list[tuple[Cell, ...]] = [
-            (RENDERED, LARGE, 9.0, 0.8, 0.0, 0.0, 1.0, 0.7, 0.0, 0.0, 5.0),
-            (MANIPULATED, LARGE, 9.0, 0.8, 0.0, 0.0, 1.0, 0.7 + gap, gap, error, 20.0),
+            (RENDERED, LARGE, 9.0, 0.8, 0.0, 0.0, 1.0, 0.7, 0.0, 0.0, 5.0, 1.0, 0.0, 0.0),
+            (MANIPULATED, LARGE, 9.0, 0.8, 0.0, 0.0, 1.0, 0.7 + gap, gap, error, 20.0, 1.0, 0.0, 0.1),
         ]
         return table(identities.SUMMARY, SUMMARY_COLUMNS, *rows)
 
@@ -246,8 +246,8 @@ def test_other_claims() -> None:
     ]
     assert style_claims("run", table(style_figure.NAME, style_figure.COLUMNS, *styles))[0].holds is True
     distances = [(frechet.PICTURES, OWN, 9, 10.0), (RENDERED, OWN, 9, 20.0), (RENDERED, RANDOM, 9, 40.0)]
-    columns = ("pictures", "pose", "count", "frechet_judge_to_real")
-    (claim,) = frechet_claims("run", table(frechet.TABLE, columns, *distances))
+    names = ("pictures", "pose", "count", "frechet_judge_to_real")
+    (claim,) = frechet_claims("run", table(frechet.TABLE, names, *distances))
     assert claim.holds is True and claim.values[f"{RENDERED}, random poses"] == 40.0
 
 

@@ -29,11 +29,9 @@ from evaluation.stylefaceuv.identity_against_yaw import (
     SMALL,
     SUMMARY,
     SUMMARY_COLUMNS,
-    TRUE_TURNS,
     identity_against_yaw,
-    true_turns,
-    turned_identities,
 )
+from evaluation.stylefaceuv.turned_identities import TRUE_TURNS, true_turns, turned_identities
 from evaluation.stylefaceuv.turned_views import turned_views_figure
 from evaluation.stylefaceuv.turning import (
     ALONE,

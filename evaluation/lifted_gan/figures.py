@@ -164,7 +164,6 @@ class LiftedGanFigures(Callback):
         self._encoder: CodeEncoder | None = None
         self._reader: CodeReader | None = None
         self._face_model: MorphableModel | None = None
-        self._ways: list[FaceTurner] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse what has no such figures before anything is computed."""
@@ -189,9 +188,8 @@ class LiftedGanFigures(Callback):
         if self._code_encoder is not None:
             self._encoder = CodeEncoder.load(self._code_encoder, generator)
         if "identity_against_yaw" in self._figures:
-            # Files of other methods are opened before anything is drawn.
-            codes = generator.broadcast(self._tested.unseen_codes(self._turned))
-            self._ways = turners(views, self._methods, self._reader, model, scene.camera, codes)
+            # Files that do not fit are refused before anything is drawn; networks are not on their device yet.
+            self._ways(self._tested)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, write and log. The other ranks have nothing to wait for: no step that all take together follows."""
@@ -226,13 +224,20 @@ class LiftedGanFigures(Callback):
             "yaw": lambda: [turned_figures.turns_figure(tested, "yaw", people, shown)],
             "pitch": lambda: [turned_figures.turns_figure(tested, "pitch", people, shown)],
             "identity_against_yaw": lambda: identities.identity_against_yaw(
-                tested, self._ways, self._turned, self._sampler(tested)
+                tested, self._ways(tested), self._turned, self._sampler(tested)
             ),
             "errors": lambda: [ablation.errors_figure(tested, self._references(tested), self._real_pictures(tested))],
             "ablation": lambda: [ablation.ablation_figure(tested, shown)],
             "frechet": lambda: self._frechet(tested),
         }
         return draw[name]()
+
+    def _ways(self, tested: LiftedUnderTest) -> list[FaceTurner]:
+        """All ways of turning heads, where the lifted generator is."""
+        assert self._face_model is not None
+        reader = None if self._reader is None else self._reader.to(tested.device)
+        codes = tested.generator.broadcast(tested.unseen_codes(self._turned))
+        return turners(tested.views, self._methods, reader, self._face_model, self._scene.camera, codes)
 
     def _sampler(self, tested: LiftedUnderTest) -> PortraitSampler | None:
         """Of synthetic portraits, where the generator's pictures are of their kind."""

@@ -5,13 +5,8 @@ from collections.abc import Sequence
 from datamodules.portraits import PortraitSampler
 from evaluation.figures import Figure
 from evaluation.lifted_gan.under_test import LiftedUnderTest
-from evaluation.stylefaceuv.identity_against_yaw import (
-    TRUE_TURNS,
-    YAWS_DEG,
-    identity_figures,
-    true_turns,
-    turned_identities,
-)
+from evaluation.stylefaceuv.identity_against_yaw import YAWS_DEG, identity_figures
+from evaluation.stylefaceuv.turned_identities import TRUE_TURNS, true_turns, turned_identities
 from evaluation.stylefaceuv.turning import FaceTurner
 
 CURVES, SUMMARY = "lifted_gan_identity_against_yaw", "lifted_gan_identity_by_turn"

@@ -56,9 +56,15 @@ def detail_claims(label: str, table: Figure) -> list[Claim]:
             values = {"coarse": _number(table, coarse, column), "detailed": _number(table, detailed, column)}
             if any(math.isnan(value) for value in values.values()):
                 continue
-            holds = values["detailed"] > values["coarse"] if more else values["detailed"] < values["coarse"]
-            measure = f"{label}, {view} view: {column}, {'higher' if more else 'lower'} is nearer to the picture"
-            claims.append(Claim(text, _FIG_1, measure, values, holds))
+            gap = values["detailed"] - values["coarse"]
+            error = _number(table, detailed, column + image_measures.ERROR)
+            sure = abs(gap) > SURE * error
+            measure = (
+                f"{label}, {view} view: {column}, {'higher' if more else 'lower'} is nearer to the picture; "
+                f"difference {gap:+.2g} ± {error:.1g}"
+            )
+            missing = "" if sure else "more codes to tell the two apart"
+            claims.append(Claim(text, _FIG_1, measure, values, (gap > 0) == more if sure else None, missing))
     return claims or [unmeasured(text, _FIG_1, f"coarse and detailed faces in {image_measures.TABLE} of {label}")]
 
 
@@ -77,9 +83,15 @@ def view_claims(label: str, table: Figure) -> list[Claim]:
         if len(values) < len(found) or any(math.isnan(value) for value in values.values()):
             claims.append(unmeasured(text, _FIG_3, f"a UV generator trained on one view (one_view) in {label}"))
             continue
-        holds = values[under_test.DETAILED] < values[under_test.ONE_VIEW]
-        measure = f"{label}, against the {against}: {column} of colours on the hidden side"
-        claims.append(Claim(text, _FIG_3, measure, values, holds))
+        one_view = rows[against, view_consistency.HIDDEN, under_test.ONE_VIEW]
+        gap, error = (_number(table, one_view, name) for name in view_consistency.DIFFERENCE)
+        sure = abs(gap) > SURE * error
+        trained = " (two views were trained towards such pictures)" if against == view_consistency.MOVED else ""
+        measure = (
+            f"{label}, against the {against}{trained}: {column} of colours on the hidden side; difference {gap:+.2g} ± {error:.1g}"
+        )
+        missing = "" if sure else "more faces to tell the two apart"
+        claims.append(Claim(text, _FIG_3, measure, values, gap > 0 if sure else None, missing))
     return claims
 
 
@@ -108,6 +120,7 @@ def turn_claims(label: str, table: Figure) -> list[Claim]:
         sure = abs(gap) > SURE * error
         missing = "" if sure else f"more faces to tell it from {way}"
         claims.append(Claim(text, _FIG_4, measure, values, gap < 0 if sure else None, missing))
+        claims += _by_the_judge(text, label, table, rows[str(first), LARGE], row)
     moved = [name for name, _ in rows if name.removesuffix(turning.ALONE) == turning.MOVED]
     if moved:
         values = {turns: _number(table, rows[moved[0], turns], column) for turns in _SIZES if (moved[0], turns) in rows}
@@ -116,6 +129,21 @@ def turn_claims(label: str, table: Figure) -> list[Claim]:
             text = "Moving along d loses the content of the picture as the yaw grows."
             claims.append(Claim(text, _FIG_4, f"{label}: {column} by size of the turn", values, large < small))
     return claims
+
+
+def _by_the_judge(
+    text: str, label: str, table: Figure, first: tuple[Cell, ...], row: tuple[Cell, ...]
+) -> list[Claim]:
+    """The same claim by what no training looked through; nothing where nobody judged, as of faces on black."""
+    column = "identity_change_by_judge_spreads"
+    values = {str(each[0]): _number(table, each, column) for each in (first, row)}
+    gap, error = _number(table, row, "judge_less_than_first"), _number(table, row, "judge_less_than_first_se")
+    if math.isnan(gap):
+        return []
+    sure = abs(gap) > SURE * error
+    measure = f"{label}: {column} over yaws of {LARGE}, less is better; difference {gap:+.2g} ± {error:.1g}"
+    missing = "" if sure else f"more faces to tell it from {row[0]}"
+    return [Claim(text, _FIG_4, measure, values, gap > 0 if sure else None, missing)]
 
 
 def frechet_claims(label: str, table: Figure) -> list[Claim]:

@@ -1,25 +1,26 @@
 """How much of a face's identity is left as its head turns, by every way of turning it (section 4.3; LiftedGAN's Fig. 7)."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from datamodules.portraits import PortraitSampler
 from evaluation.figures import Cell, Figure
 from evaluation.plots import line_plot
-from evaluation.reading_changes import reading_change
-from evaluation.stylefaceuv.known_portraits import turned
+from evaluation.stylefaceuv.turned_identities import (
+    MOST_TRUE_DEG,
+    TRUE_TURNS,
+    TurnedIdentities,
+    true_turns,
+    turned_identities,
+)
 from evaluation.stylefaceuv.turning import FaceTurner
-from lightning_modules.stylefaceuv_views import on_face
-from models.observers import FaceEmbedder, Judge, JudgeReading
+from models.observers import FaceEmbedder, Judge
 
 # Each of pictures as they are and of faces on black.
 CURVES, SUMMARY, CUT_OUT = "stylefaceuv_identity_against_yaw", "stylefaceuv_identity_by_turn", "_of_faces"
-TRUE_TURNS = "portraits truly turned"
 # Those of Fig. 4 and what lies between them.
 YAWS_DEG = (-60.0, -45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0, 60.0)
 # From here on a turn is large: portraits that generators learn from have yaws of about 19 degrees. Our choice.
@@ -52,47 +53,10 @@ SUMMARY_COLUMNS = (
     "front_less_than_first",
     "front_less_than_first_se",
     "yaw_error_deg",
+    "identity_change_by_judge_spreads",
+    "judge_less_than_first",
+    "judge_less_than_first_se",
 )
-
-Draw = Callable[[slice, float], Float[Tensor, "batch 3 size size"]]
-
-# Portraits do not turn as far as 58 degrees.
-_MOST_TRUE_DEG = 57.0
-_SEED = 90_100
-# Faces at a time.
-_BATCH = 25
-
-
-@dataclass(frozen=True, eq=False)
-class TurnedIdentities:
-    """What networks see of faces turned to several yaws.
-
-    Attributes:
-        name: The way of turning.
-        yaws_deg: Asked.
-        to_picture: Cosine with the face's own picture, as the generator paints it.
-        to_others: Mean cosine with the own pictures of the other faces.
-        recognised: Share of the other faces whose own pictures are less like it than its own.
-        to_front: Cosine with the same way's picture at yaw 0.
-        yaw_read_deg: By the judge; NaN without one.
-        identity_change: By the judge, from the face's own picture, in spreads; NaN without one.
-    """
-
-    name: str
-    yaws_deg: tuple[float, ...]
-    to_picture: Float[Tensor, "yaws faces"]
-    to_others: Float[Tensor, "yaws faces"]
-    recognised: Float[Tensor, "yaws faces"]
-    to_front: Float[Tensor, "yaws faces"]
-    yaw_read_deg: Float[Tensor, "yaws faces"]
-    identity_change: Float[Tensor, "yaws faces"]
-
-    @property
-    def yaw_error_deg(self) -> Float[Tensor, "yaws faces"]:
-        """Absolute difference of the yaw read from the one asked; NaN without a judge."""
-        asked = self.yaw_read_deg.new_tensor(self.yaws_deg)[:, None]
-        return (self.yaw_read_deg - asked).abs()
-
 
 def identity_against_yaw(
     turners: Sequence[FaceTurner],
@@ -121,7 +85,8 @@ def identity_against_yaw(
         seen.append(true_turns(sampler, len(codes), pictures.shape[-1], embedder, judge, alone, yaws_deg))
     who = "The judge reads the yaw reached and the change of identity. " if judge is not None else ""
     frame = (
-        "Faces are on black, without hair and background, where the detailed face covers them"
+        "Faces are on black, without hair and background: pictures where the detailed face covers the head, in the pose that is read of "
+        "them; how far they do turn is in the figure of whole pictures"
         if alone
         else "Renders are pasted into the pictures of codes moved along d: hair and background, which identity networks see too, are theirs"
     )
@@ -131,7 +96,7 @@ def identity_against_yaw(
         "at yaw 0. Recognised: the share of others to whom the turned face is less alike than to its own picture, one half by chance. "
         f"Bands are standard errors. {who}A way that does not reach the yaw keeps the identity easily. Identity is read by "
         f"{type(embedder).__name__}; where the training's perceptual loss looked through the same network, the detailed face was trained "
-        f"towards this. {TRUE_TURNS.capitalize()} (to {_MOST_TRUE_DEG:g} degrees) are other people, of whom the same face is drawn in each "
+        f"towards this. {TRUE_TURNS.capitalize()} (to {MOST_TRUE_DEG:g} degrees) are other people, of whom the same face is drawn in each "
         "yaw: what the network says of turns without any error."
     )
     name = CUT_OUT if alone else ""
@@ -168,105 +133,12 @@ def identity_figures(
             summary,
             f"Identity kept by small and by large turns {of_what}",
             f"As {curves}, means over yaws of one size; differences are paired, this way's similarity less that of {seen[0].name} "
-            "for the same faces (not for portraits, who are others), with their standard errors over faces.",
+            "for the same faces (not for portraits, who are others and turn to less than 60 degrees), with their standard errors over "
+            "faces. The change of identity is what the judge reads, which no training looked through: less is better.",
             SUMMARY_COLUMNS,
             tuple(row for each in seen for row in _summary(each, seen[0])),
         ),
     ]
-
-
-@torch.no_grad()
-def turned_identities(
-    turner: FaceTurner,
-    codes: Float[Tensor, "faces layers width"],
-    pictures: Float[Tensor, "faces 3 size size"],
-    embedder: FaceEmbedder,
-    judge: Judge | None,
-    yaws_deg: Sequence[float],
-) -> TurnedIdentities:
-    """Faces of codes turned one way; arguments as of `identity_against_yaw`."""
-
-    def draw(faces: slice, yaw_deg: float) -> Tensor:
-        part = codes[faces]
-        return turner.turned(part, part.new_full((len(part),), math.radians(yaw_deg)))
-
-    return _measured(turner.name, draw, pictures, embedder, judge, yaws_deg)
-
-
-@torch.no_grad()
-def true_turns(
-    sampler: PortraitSampler,
-    faces: int,
-    image_size: int,
-    embedder: FaceEmbedder,
-    judge: Judge | None,
-    alone: bool,
-    yaws_deg: Sequence[float],
-) -> TurnedIdentities:
-    """Synthetic portraits drawn again in other yaws, those of up to 57 degrees; other arguments as of `identity_against_yaw`.
-
-    Args:
-        sampler: Draws them.
-        faces: How many people.
-        image_size: Pixels.
-    """
-    # A stream of its own: no network was trained on people of this seed.
-    people = torch.arange(faces)
-    own = sampler.latents(people, torch.zeros_like(people), _SEED)
-
-    def shown(latents: Tensor) -> Tensor:
-        portraits = sampler.render(latents, image_size)
-        return on_face(portraits.image, portraits.mask.to(portraits.image)) if alone else portraits.image
-
-    def draw(which: slice, yaw_deg: float) -> Tensor:
-        part = own[which]
-        asked = turned(sampler, part, part.new_full((len(part),), math.radians(yaw_deg)))
-        return shown(asked)
-
-    pictures = torch.cat([shown(part) for part in own.split(_BATCH)])
-    reached = [yaw for yaw in yaws_deg if abs(yaw) <= _MOST_TRUE_DEG]
-    return _measured(TRUE_TURNS, draw, pictures, embedder, judge, reached)
-
-
-def _measured(
-    name: str,
-    draw: Draw,
-    pictures: Float[Tensor, "faces 3 size size"],
-    embedder: FaceEmbedder,
-    judge: Judge | None,
-    yaws_deg: Sequence[float],
-) -> TurnedIdentities:
-    own = torch.cat([embedder(part) for part in pictures.split(_BATCH)])
-    vectors: list[Tensor] = []
-    columns: list[Tensor] = []
-    for start in range(0, len(pictures), _BATCH):
-        faces = slice(start, start + _BATCH)
-        known = None if judge is None else judge(pictures[faces])
-        front = embedder(draw(faces, 0.0))
-        seen = [draw(faces, yaw) for yaw in yaws_deg]
-        turned_vectors = torch.stack([embedder(images) for images in seen])
-        to_front = (turned_vectors * front).sum(dim=2)
-        read = [torch.stack(_judged(judge, known, images)) for images in seen]
-        vectors.append(turned_vectors)
-        columns.append(torch.cat([to_front[None], torch.stack(read, dim=1)]))
-    cosines = torch.cat(vectors, dim=1) @ own.T
-    mine = cosines.diagonal(dim1=1, dim2=2)
-    others = max(len(own) - 1, 1)
-    to_others = (cosines.sum(dim=2) - mine) / others
-    recognised = (cosines < mine[:, :, None]).sum(dim=2) / others
-    to_front, yaw_read, identity_change = torch.cat(columns, dim=2).cpu()
-    return TurnedIdentities(
-        name, tuple(yaws_deg), mine.cpu(), to_others.cpu(), recognised.cpu(), to_front, yaw_read, identity_change
-    )
-
-
-def _judged(judge: Judge | None, known: JudgeReading | None, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Yaw in degrees and change of identity in spreads."""
-    if judge is None or known is None:
-        unknown = images.new_full((len(images),), math.nan)
-        return unknown, unknown
-    reading = judge(images)
-    return reading.rotation[:, 1].rad2deg(), reading_change(judge, known, reading).identity
 
 
 def _rows(seen: TurnedIdentities) -> list[tuple[Cell, ...]]:
@@ -295,17 +167,25 @@ def _summary(seen: TurnedIdentities, first: TurnedIdentities) -> list[tuple[Cell
         chosen = [row for row, yaw in enumerate(seen.yaws_deg) if (abs(yaw) >= LARGE_TURN_DEG) == large]
         if not chosen:
             continue
-        numbers: list[float] = []
-        for mine, other in ((seen.to_picture, first.to_picture), (seen.to_front, first.to_front)):
+
+        def compared(mine: Tensor, other: Tensor, chosen: list[int] = chosen) -> tuple[float, float, float]:
+            """Mean, mean paired difference from the first way, and its standard error."""
             values = mine[chosen].mean(dim=0)
-            gap = None if seen.name == TRUE_TURNS else values - other[chosen].mean(dim=0)
-            numbers += [
-                float(values.mean()),
-                math.nan if gap is None else float(gap.mean()),
-                math.nan if gap is None else standard_error(gap),
-            ]
-        numbers.insert(3, float(seen.recognised[chosen].mean()))
-        rows.append((seen.name, label, seen.to_picture.shape[1], *numbers, float(seen.yaw_error_deg[chosen].mean())))
+            if seen.name == TRUE_TURNS:
+                return float(values.mean()), math.nan, math.nan
+            gap = values - other[chosen].mean(dim=0)
+            return float(values.mean()), float(gap.mean()), standard_error(gap)
+
+        rows.append(
+            (
+                *(seen.name, label, seen.to_picture.shape[1]),
+                *compared(seen.to_picture, first.to_picture),
+                float(seen.recognised[chosen].mean()),
+                *compared(seen.to_front, first.to_front),
+                float(seen.yaw_error_deg[chosen].mean()),
+                *compared(seen.identity_change, first.identity_change),
+            )
+        )
     return rows
 
 

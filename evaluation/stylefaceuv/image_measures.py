@@ -8,7 +8,7 @@ from torch import Tensor
 from evaluation.figures import Cell, Figure
 from evaluation.reading_changes import reading_change
 from evaluation.stylefaceuv.measures import common_mask, masked_ssim, pasted
-from evaluation.stylefaceuv.under_test import FacesUnderTest
+from evaluation.stylefaceuv.under_test import COARSE, FacesUnderTest
 from lightning_modules.image_error import masked_psnr
 from lightning_modules.stylefaceuv_views import PosedView, on_face
 from renderers.face_renderer import FaceRender
@@ -16,6 +16,8 @@ from renderers.images import to_signed, to_unit
 
 TABLE = "stylefaceuv_image_measures"
 _MEASURES = ("psnr_db", "ssim", "perceptual", "identity_cosine", "landmark_percent", "judged_identity_spreads")
+# After a measure's name: standard error of its difference from the coarse face's.
+ERROR = "_gain_se"
 
 
 @torch.no_grad()
@@ -35,9 +37,12 @@ def image_measures_figure(tested: FacesUnderTest, people: int) -> Figure:
             mask = common_mask(list(renders.values()))
             for face, render in renders.items():
                 found.setdefault((view_name, face), []).append(_measured(tested, view, render, mask))
-    rows: list[tuple[Cell, ...]] = [
-        (view, face, people, *torch.cat(values).mean(dim=0).tolist()) for (view, face), values in found.items()
-    ]
+    rows: list[tuple[Cell, ...]] = []
+    for (view_name, face), values in found.items():
+        measured = torch.cat(values)
+        gains = (measured - torch.cat(found[view_name, COARSE])).std(dim=0) / math.sqrt(people)
+        errors = [math.nan] * len(_MEASURES) if face == COARSE else gains.tolist()
+        rows.append((view_name, face, people, *measured.mean(dim=0).tolist(), *errors))
     reader = (
         "the judge, which took no part in the training," if tested.judge is not None else "no judge, as none was given,"
     )
@@ -45,13 +50,14 @@ def image_measures_figure(tested: FacesUnderTest, people: int) -> Figure:
         f"Means over {people} unseen codes. Where all faces cover the picture: PSNR, SSIM and the distance of {tested.perceptual.name}; "
         "with the face pasted into the picture, which leaves the eyes of the coarse face those of the picture: cosine of the identity "
         "network's embeddings with the picture, distance of the landmarks that a network sees in both in per cent of the side, and the "
-        f"change of identity that {reader} reads, in spreads. The symmetric view is compared with the picture of the moved code."
+        f"change of identity that {reader} reads, in spreads. The symmetric view is compared with the picture of the moved code. {ERROR}: standard errors of the "
+        "differences from the coarse face, code by code."
     )
     return Figure(
         TABLE,
         "Coarse and detailed faces beside the pictures",
         caption,
-        ("view", "face", "codes", *_MEASURES),
+        ("view", "face", "codes", *_MEASURES, *(name + ERROR for name in _MEASURES)),
         tuple(rows),
     )
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from evaluation.figures import Cell, Figure
 from evaluation.report import picture_grid, to_picture
-from evaluation.stylefaceuv.identity_against_yaw import TurnedIdentities, turned_identities
 from evaluation.stylefaceuv.published import FIG_4_YAWS_DEG
+from evaluation.stylefaceuv.turned_identities import TurnedIdentities, turned_identities
 from evaluation.stylefaceuv.turning import FaceTurner
 from models.observers import FaceEmbedder, Judge
 

@@ -170,20 +170,25 @@ class TurnedRenders(FaceTurner):
 
     @torch.no_grad()
     def parts(
-        self, codes: Float[Tensor, "batch layers width"], yaw: Float[Tensor, " batch"]
+        self, codes: Float[Tensor, "batch layers width"], yaw: Float[Tensor, " batch"], as_behind: bool = False
     ) -> tuple[
         Float[Tensor, "batch 3 size size"] | None,
         Float[Tensor, "batch 3 size size"],
         Float[Tensor, "batch 1 size size"],
     ]:
         """What `turned` joins: the pictures behind in [-1, 1], None for none; the faces in [0, 1], black beside; and the share of each
-        pixel that they cover."""
+        pixel that they cover.
+
+        Args:
+            codes, yaw: As of `turned`.
+            as_behind: Turn faces as far as the heads behind them are read to be turned, who need not reach the yaw that is asked.
+        """
         own = self.faces.parameters(codes)
         pictures, shown = None, own
         if self.behind is not None:
             pictures = self.behind.turned(codes, yaw)
             shown = self.faces.parameters(self.behind.moved(codes, yaw), pictures)
-        parameters = turned_parameters(self.faces.face_model, own, shown, yaw)
+        parameters = turned_parameters(self.faces.face_model, own, shown, shown.rotation[:, 1] if as_behind else yaw)
         if self.detailed:
             render = render_detailed(self.renderer, parameters, self.faces.maps(codes))
         else:
@@ -192,9 +197,10 @@ class TurnedRenders(FaceTurner):
 
 
 class FacesCutOut(FaceTurner):
-    """Pictures of turned codes, black but where the detailed face would be pasted: what renders alone are compared with.
+    """Pictures of turned codes, black but where the detailed face covers their heads: what renders alone are compared with.
 
-    Identity networks look at hair and whatever else is in the frame, too; so that faces are compared, all must have the same frame.
+    Identity networks look at hair and whatever else is in the frame, too; so that faces are compared, all are on black. Heads are cut out
+    in the pose that is read of their picture: in the one that was asked, a head that does not reach it would lose a part of its face.
 
     Args:
         faces: Whose detailed face says where the face is.
@@ -209,7 +215,7 @@ class FacesCutOut(FaceTurner):
     def turned(
         self, codes: Float[Tensor, "batch layers width"], yaw: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch 3 size size"]:
-        pictures, _, coverage = self.renders.parts(codes, yaw)
+        pictures, _, coverage = self.renders.parts(codes, yaw, as_behind=True)
         assert pictures is not None
         return on_face(pictures, coverage)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from evaluation.figures import Cell, Figure
@@ -27,6 +28,8 @@ from renderers.images import to_signed, to_unit
 NAME, TABLE = "stylefaceuv_view_consistency", "stylefaceuv_hidden_side"
 HIDDEN, SEEN = "hidden", "seen"
 MOVED, TRUE = "moved picture", "true portrait"
+# How much larger a face's error is than the detailed face's, and the standard error of that over faces.
+DIFFERENCE = ("rmse_less_detailed", "rmse_less_detailed_se")
 SIZE = 96
 
 
@@ -92,7 +95,8 @@ def _picture(tested: FacesUnderTest, people: int, shown: int) -> Figure:
 
 @torch.no_grad()
 def _table(tested: FacesUnderTest, people: int, known: KnownPortraits | None) -> Figure:
-    found: dict[tuple[str, str, str], Tensor] = {}
+    # Of each face its squared error and pixels, and the pixels of both sides.
+    found: dict[tuple[str, str, str], list[Tensor]] = {}
     compared = (
         (MOVED, _moved_views(tested, people)),
         (TRUE, iter(()) if known is None else _true_views(tested, known)),
@@ -105,19 +109,20 @@ def _table(tested: FacesUnderTest, people: int, known: KnownPortraits | None) ->
                 pixels = part.sum(dim=(1, 2, 3))
                 for face, render in second.items():
                     error = squared_error(render.image, target, part)
-                    sums = torch.stack([error.sum(), pixels.sum(), (pixels > 0).sum(), mask.sum()]).double().cpu()
-                    place = (against, side, face)
-                    found[place] = found.get(place, torch.zeros(4, dtype=torch.float64)) + sums
+                    sums = torch.stack([error, pixels, mask.sum(dim=(1, 2, 3))], dim=1).double().cpu()
+                    found.setdefault((against, side, face), []).append(sums)
+    each = {place: torch.cat(parts) for place, parts in found.items()}
     rows: list[tuple[Cell, ...]] = []
-    for (against, side, face), sums in found.items():
-        error, pixels, faces, all_pixels = sums.tolist()
+    for (against, side, face), sums in each.items():
+        error, pixels, all_pixels = sums.sum(dim=0).tolist()
         mean = error / pixels if pixels > 0 else math.nan
         rows.append(
             (
-                *(against, side, face, int(faces)),
+                *(against, side, face, int((sums[:, 1] > 0).sum())),
                 100 * pixels / max(all_pixels, 1.0),
                 math.sqrt(mean),
                 -10 * math.log10(max(mean, 1e-12)) if pixels > 0 else math.nan,
+                *((math.nan, math.nan) if face == DETAILED else rmse_difference(sums, each[against, side, DETAILED])),
             )
         )
     true = (
@@ -132,10 +137,37 @@ def _table(tested: FacesUnderTest, people: int, known: KnownPortraits | None) ->
         f"Faces turned to the mirrored yaw: of {people} unseen codes beside the picture of the moved code{true}. Hidden: pixels that show "
         "what the original view does not; seen: all others. Errors of colours in [0, 1] over the pixels of all faces together, where all "
         "renders cover the target; pixels in per cent of the compared ones. Beside moved pictures the coarse face has the skin that is "
-        "read of the moved code, the detailed faces the map of the code itself."
+        "read of the moved code, the detailed faces the map of the code itself; training on two views looked at such pictures of other codes. "
+        f"{DIFFERENCE[0]}: by how much an error is larger than that of the detailed face, with its standard error over faces (jackknife)."
     )
-    columns = ("against", "side", "face", "faces", "pixels_percent", "rmse", "psnr_db")
+    columns = ("against", "side", "face", "faces", "pixels_percent", "rmse", "psnr_db", *DIFFERENCE)
     return Figure(TABLE, "The side that the original view does not see", caption, columns, tuple(rows))
+
+
+def rmse_difference(mine: Float[Tensor, "faces 3"], other: Float[Tensor, "faces 3"]) -> tuple[float, float]:
+    """Difference of two root mean squared errors over the same pixels of all faces together, and its standard error by leaving out one
+    face at a time (jackknife); NaN where there are no pixels, the error also for a single face.
+
+    Args:
+        mine, other: Squared errors and pixels of each face, in the first two columns.
+    """
+    counted = mine[:, 1] > 0
+    mine, other = mine[counted], other[counted]
+    faces = len(mine)
+    if faces == 0:
+        return math.nan, math.nan
+    whole, without = (
+        torch.stack([(part[..., 0] / part[..., 1]).sqrt() for part in pair])
+        for pair in zip(
+            *((each.sum(dim=0), each.sum(dim=0) - each) for each in (mine, other)),
+            strict=True,
+        )
+    )
+    gap = float(whole[0] - whole[1])
+    if faces < 2:
+        return gap, math.nan
+    left_out = without[0] - without[1]
+    return gap, math.sqrt((faces - 1) / faces * float((left_out - left_out.mean()).square().sum()))
 
 
 # Renders of the original and of the turned view by face, the target of the latter in [0, 1], and where it shows skin.
