@@ -58,9 +58,9 @@ def compare_runs(runs: Sequence[RunRecord], labels: Sequence[str], title: str) -
     if of_faces:
         report.heading("What StyleFaceUV claims")
         report.paragraph(
-            "Claims of StyleFaceUV (Chung et al., BMVC 2022), which shows most of them in pictures; the measures are ours. Ways of turning "
-            f"faces are told apart where their difference over the same faces is above {SURE:g} standard errors; other verdicts compare "
-            "plain numbers."
+            "Claims of StyleFaceUV (Chung et al., BMVC 2022), which shows most of them in pictures; the measures are ours. Faces are told "
+            f"apart where their difference over the same codes is above {SURE:g} standard errors; Fréchet distances, and what moving along "
+            "d loses, compare plain numbers. One training run of each kind cannot tell small differences from chance."
         )
         add_claims(report, of_faces)
     of_lifted = lifted_gan_claims(runs, labels)

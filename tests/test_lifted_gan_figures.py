@@ -150,7 +150,7 @@ def test_stylefaceuv_turns_the_same_codes(tmp_path: Path) -> None:
     ways = turners(LiftedViews(LiftedGAN(generator, TINY)), methods, *rest)
     assert [way.name for way in ways] == [RENDERED, MANIPULATED, DETAILED, COARSE, MOVED]
     assert all(way.turned(codes, torch.tensor([0.3])).shape == (1, 3, 16, 16) for way in ways)
-    other = LiftedViews(LiftedGAN(tiny_generator(), TINY))
+    other = LiftedViews(tiny_lifted())
     with pytest.raises(InputError, match="is of another; name one of it or null"):
         turners(other, OtherMethods(methods.uv_generator), *rest)
 

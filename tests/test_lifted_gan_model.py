@@ -19,6 +19,7 @@ from models.lifted_gan import (
     pose_of_view,
     view_of_pose,
 )
+from models.lifted_gan.networks import StyleManipulation
 from models.stylegan2.loading import save_generator
 from models.weights import half_matrices
 from renderers.depth_mesh import move_points
@@ -291,3 +292,14 @@ def test_sizes_that_cannot_be_lifted() -> None:
         model.render(output, light=torch.zeros(2, 3))
     with pytest.raises(InputError, match=r"expected a view of shape \(2, 6\)"):
         model.manipulate(codes(), torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_manipulation_that_adds_to_codes_leaves_them_at_first() -> None:
+    codes = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    light, view = torch.ones(3, 4), torch.ones(3, 6)
+    network = StyleManipulation(8, 8, True, residual=True)
+    assert torch.equal(network(codes, light, view), codes)
+    network(codes, light, view).square().sum().backward()
+    assert network.model.mlp[-1].get_parameter("weight").grad.any()
+    plain = StyleManipulation(8, 8, True)
+    assert not torch.allclose(plain(codes, light, view), codes, atol=0.1)

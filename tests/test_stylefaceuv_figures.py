@@ -39,7 +39,7 @@ from evaluation.stylefaceuv.under_test import (
     under_test,
 )
 from evaluation.stylefaceuv.view_consistency import TABLE as SIDES
-from evaluation.stylefaceuv.view_consistency import view_consistency_figures
+from evaluation.stylefaceuv.view_consistency import rmse_difference, view_consistency_figures
 from lightning_modules.image_error import masked_psnr
 from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylefaceuv_settings import UVSettings
@@ -265,6 +265,24 @@ def test_the_same_network_twice_has_the_same_errors(files: dict[str, str], tmp_p
     assert "true portrait" not in {row[0] for row in table.rows}
 
 
+def test_errors_of_the_hidden_side_are_told_apart_face_by_face() -> None:
+    torch.manual_seed(0)
+    other = torch.stack([torch.rand(400) + 0.5, torch.ones(400), torch.ones(400)], dim=1).double()
+    noise = torch.randn(400).double()
+    mine = other.clone()
+    mine[:, 0] += 0.3 + 0.1 * noise
+    gap, error = rmse_difference(mine, other)
+    means = mine[:, 0].mean().sqrt(), other[:, 0].mean().sqrt()
+    assert gap == pytest.approx(float(means[0] - means[1]))
+    # By the delta method of the two means.
+    delta = mine[:, 0] / (2 * means[0]) - other[:, 0] / (2 * means[1])
+    assert error == pytest.approx(float(delta.std()) / 20, rel=0.02)
+    # Faces without a pixel there do not count.
+    assert rmse_difference(torch.cat([mine, torch.zeros(3, 3)]), torch.cat([other, torch.zeros(3, 3)])) == (gap, error)
+    assert all(map(math.isnan, rmse_difference(torch.zeros(2, 3), torch.zeros(2, 3))))
+    assert math.isnan(rmse_difference(mine[:1], other[:1])[1])
+
+
 def test_interpolation_measures_the_way_between_codes(files: dict[str, str]) -> None:
     tested = faces_of(files)
     figure = interpolation_figure(tested, pairs=2, shown=1)
@@ -294,6 +312,18 @@ def test_image_measures_of_both_views_and_all_faces(files: dict[str, str]) -> No
         [float(distance)], rel=1e-3
     )
     assert all(math.isfinite(value) for value in cells(figure, "judged_identity_spreads"))
+    coarse, detailed = (
+        torch.cat(
+            [
+                masked_psnr(each[name].image, to_unit(views[ORIGINAL].target), common_mask(list(each.values())))
+                for each in [tested.renders(views[ORIGINAL], views[ORIGINAL])]
+            ]
+        )
+        for name in (COARSE, DETAILED)
+    )
+    error = float((detailed - coarse).std()) / 3**0.5
+    assert cells(figure, "psnr_db_gain_se", view=ORIGINAL, face=DETAILED) == pytest.approx([error], rel=1e-3)
+    assert math.isnan(cells(figure, "psnr_db_gain_se", view=ORIGINAL, face=COARSE)[0])
     without = image_measures_figure(replace(tested, judge=None), people=3)
     assert (
         all(math.isnan(value) for value in cells(without, "judged_identity_spreads")) and "no judge" in without.caption
@@ -414,6 +444,11 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_computed(files: dict
         callback(tmp_path, code_encoder="encoder", embeddings="folder")
     with pytest.raises(InputError, match="expected a StyleFaceUV on a LatentPairDataModule"):
         callback(tmp_path).setup(quiet_trainer(tmp_path), trained(files, tmp_path), "test")
+    one_view_alone = {**files, "step_size": None}
+    drawing = callback(tmp_path, figures=["view_consistency"])
+    with pytest.raises(InputError, match="expected a step_size, a code_encoder or embeddings for view_consistency"):
+        model = StyleFaceUV(**one_view_alone, settings=replace(TINY, views="one"))  # type: ignore[arg-type]
+        quiet_trainer(tmp_path, callbacks=[drawing]).test(model, data(), verbose=False)
     other_frame = other_network(faces_of(files), tmp_path, UVSurface("face", True, TextureFrame(0.1, 0.1, 0.9, 0.9)))
     judge = str(ROOT / "assets/demo_judge.safetensors")
     for message, options in (

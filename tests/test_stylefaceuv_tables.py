@@ -164,6 +164,15 @@ def test_faces_are_cut_out_where_the_detailed_face_would_be(tested: FacesUnderTe
     torch.testing.assert_close(own[inside], pictures[inside])
 
 
+def test_faces_are_cut_out_where_the_head_is_and_not_where_it_should_be(tested: FacesUnderTest) -> None:
+    class Stays(OwnPictures):
+        """Does not turn at all, whatever is asked."""
+
+    codes = tested.unseen_codes(2)
+    unturned = FacesCutOut(tested.faces, Stays(tested.faces.generator)).turned(codes, torch.tensor([1.0, -1.0]))
+    torch.testing.assert_close(unturned, own_faces(tested.faces, codes))
+
+
 def test_ways_follow_from_what_there_is(tested: FacesUnderTest) -> None:
     faces, step = tested.faces, tested.views.step
     assert [each.name for each in turners_of(faces, step, rig_of("rotation"))] == [DETAILED, COARSE, MOVED, RIGGED]
@@ -223,6 +232,13 @@ def test_differences_are_paired_and_by_size_of_turn(tested: FacesUnderTest) -> N
     row = dict(zip(summary.columns, next(row for row in summary.rows if row[:2] == (MOVED, LARGE)), strict=True))
     assert row["picture_less_than_first"] == pytest.approx(float(large.mean()), abs=1e-5)
     assert row["picture_less_than_first_se"] == pytest.approx(float(large.std()) / PEOPLE**0.5, abs=1e-5)
+    by_judge = identity_against_yaw([first, second], codes, pictures, tested.embedder, tested.judge, yaws_deg=yaws)[1]
+    judged = turned_identities(second, codes, pictures, tested.embedder, tested.judge, yaws).identity_change[[0, 2]]
+    row = dict(zip(by_judge.columns, next(row for row in by_judge.rows if row[:2] == (MOVED, LARGE)), strict=True))
+    assert row["identity_change_by_judge_spreads"] == pytest.approx(float(judged.mean()), rel=1e-4)
+    # The first way changes nothing.
+    assert row["judge_less_than_first"] == pytest.approx(float(judged.mean()), rel=1e-4)
+    assert row["judge_less_than_first_se"] == pytest.approx(float(judged.mean(dim=0).std()) / PEOPLE**0.5, rel=1e-3)
     # Nobody read the yaw.
     assert all(math.isnan(value) for value in column(curves, "yaw_read_deg"))
     assert len(curves.rows) == 6 and column(curves, "yaw_asked_deg") == [*yaws, *yaws]
@@ -291,12 +307,13 @@ def table(name: str, columns: tuple[str, ...], *rows: tuple[Cell, ...]) -> Figur
     return Figure(name, name, name, columns, rows)
 
 
-def turns(gap: float, error: float) -> Figure:
+def turns(gap: float, error: float, judged: float = math.nan) -> Figure:
+    of_first = (1.0, 0.0, 0.0)
     rows = [
-        (DETAILED, SMALL, 9.0, 0.9, 0.0, 0.0, 1.0, 0.9, 0.0, 0.0, 2.0),
-        (DETAILED, LARGE, 9.0, 0.8, 0.0, 0.0, 1.0, 0.8, 0.0, 0.0, 5.0),
-        (MOVED, SMALL, 9.0, 0.9, 0.0, 0.1, 1.0, 0.9, 0.0, 0.1, 2.0),
-        (MOVED, LARGE, 9.0, 0.8 + gap, gap, error, 1.0, 0.8, 0.0, 0.1, 20.0),
+        (DETAILED, SMALL, 9.0, 0.9, 0.0, 0.0, 1.0, 0.9, 0.0, 0.0, 2.0, *of_first),
+        (DETAILED, LARGE, 9.0, 0.8, 0.0, 0.0, 1.0, 0.8, 0.0, 0.0, 5.0, *of_first),
+        (MOVED, SMALL, 9.0, 0.9, 0.0, 0.1, 1.0, 0.9, 0.0, 0.1, 2.0, 1 + judged, judged, 0.1),
+        (MOVED, LARGE, 9.0, 0.8 + gap, gap, error, 1.0, 0.8, 0.0, 0.1, 20.0, 1 + judged, judged, 0.1),
     ]
     return table(SUMMARY, SUMMARY_COLUMNS, *rows)
 
@@ -308,24 +325,34 @@ def test_turns_are_told_apart_by_their_errors() -> None:
     assert "20" in moved.measure and rig.holds is None and RIGGED in rig.missing and loses.holds is True
 
 
+def test_the_judge_has_a_verdict_of_its_own_on_turns() -> None:
+    verdicts = [turn_claims("run", turns(-0.3, 0.1, judged))[1] for judged in (0.3, -0.3, 0.1)]
+    # A larger change of identity is worse.
+    assert [claim.holds for claim in verdicts] == [True, False, None]
+    assert "by_judge" in verdicts[0].measure and verdicts[0].values == {DETAILED: 1.0, MOVED: 1.3}
+
+
 def test_maps_must_beat_the_coefficients_by_every_measure() -> None:
-    columns = ("view", "face", "codes", "psnr_db", "perceptual", "judged_identity_spreads")
+    measures = ("psnr_db", "ssim", "perceptual", "judged_identity_spreads")
+    columns = ("view", "face", "codes", *measures, *(name + image_measures.ERROR for name in measures))
     figure = table(
         image_measures.TABLE,
         columns,
-        ("original", "coarse", 5, 20.0, 0.3, math.nan),
-        ("original", "detailed", 5, 25.0, 0.4, math.nan),
+        ("original", "coarse", 5, 20.0, 0.8, 0.3, math.nan, *([math.nan] * 4)),
+        ("original", "detailed", 5, 25.0, 0.9, 0.4, math.nan, 1.0, 0.06, 0.01, math.nan),
     )
+    # What lies within the errors has no verdict.
     assert [(claim.measure.split()[3], claim.holds) for claim in detail_claims("run", figure)] == [
         ("psnr_db,", True),
+        ("ssim,", None),
         ("perceptual,", False),
     ]
 
 
 def test_one_view_is_compared_on_the_hidden_side() -> None:
-    columns = ("against", "side", "face", "faces", "pixels_percent", "rmse", "psnr_db")
+    columns = ("against", "side", "face", "faces", "pixels_percent", "rmse", "psnr_db", *view_consistency.DIFFERENCE)
     rows: list[tuple[Cell, ...]] = [
-        ("true portrait", side, face, 5, 10.0, error, 20.0)
+        ("true portrait", side, face, 5, 10.0, error, 20.0, error - (0.1 if side == "hidden" else 0.2), 0.02)
         for side, face, error in (
             ("hidden", "detailed (one view)", 0.2),
             ("hidden", "detailed", 0.1),
@@ -336,6 +363,8 @@ def test_one_view_is_compared_on_the_hidden_side() -> None:
     name = view_consistency.TABLE
     (claim,) = view_claims("run", table(name, columns, *rows))
     assert claim.holds is True and claim.values == {"detailed (one view)": 0.2, "detailed": 0.1}
+    (unsure,) = view_claims("run", table(name, columns, (*rows[0][:-1], 0.06), *rows[1:]))
+    assert unsure.holds is None and "more faces" in unsure.missing
     (without,) = view_claims("run", table(name, columns, rows[1], rows[3]))
     assert without.holds is None and "one view" in without.missing
 

@@ -87,9 +87,7 @@ def view_claims(label: str, table: Figure) -> list[Claim]:
         gap, error = (_number(table, one_view, name) for name in view_consistency.DIFFERENCE)
         sure = abs(gap) > SURE * error
         trained = " (two views were trained towards such pictures)" if against == view_consistency.MOVED else ""
-        measure = (
-            f"{label}, against the {against}{trained}: {column} of colours on the hidden side; difference {gap:+.2g} ± {error:.1g}"
-        )
+        measure = f"{label}, against the {against}{trained}: {column} of colours on the hidden side; difference {gap:+.2g} ± {error:.1g}"
         missing = "" if sure else "more faces to tell the two apart"
         claims.append(Claim(text, _FIG_3, measure, values, gap > 0 if sure else None, missing))
     return claims
@@ -131,9 +129,7 @@ def turn_claims(label: str, table: Figure) -> list[Claim]:
     return claims
 
 
-def _by_the_judge(
-    text: str, label: str, table: Figure, first: tuple[Cell, ...], row: tuple[Cell, ...]
-) -> list[Claim]:
+def _by_the_judge(text: str, label: str, table: Figure, first: tuple[Cell, ...], row: tuple[Cell, ...]) -> list[Claim]:
     """The same claim by what no training looked through; nothing where nobody judged, as of faces on black."""
     column = "identity_change_by_judge_spreads"
     values = {str(each[0]): _number(table, each, column) for each in (first, row)}

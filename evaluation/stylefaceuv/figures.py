@@ -73,7 +73,8 @@ class StyleFaceUVFigures(Callback):
         figures: Which: coarse_faces (Fig. 1), view_consistency (Fig. 3), turned_views (Fig. 4), interpolation (Fig. 5), image_measures
             (coarse and detailed faces beside the pictures of their codes), truth (depth and colour beside synthetic portraits whose truth
             is known), identity_against_yaw, frechet (Fréchet distances with the render pasted in); by default all, without truth where
-            there is neither a code encoder nor a folder of embeddings, and without frechet where there are no real pictures either.
+            there is neither a code encoder nor a folder of embeddings, without frechet where there are no real pictures either, and
+            without view_consistency where there is no step size either.
         one_view: UV generator that was trained with views one, to compare with in view_consistency and the tables; null for none.
         landmarker: Weights of the landmark network.
         embedder: Weights of the identity network.
@@ -133,6 +134,7 @@ class StyleFaceUVFigures(Callback):
                 f"expected a code encoder or a folder of embeddings, got {code_encoder} and {embeddings}; set one to null"
             )
         without = code_encoder is None and embeddings is None
+        self._hidden_side_asked = figures is not None and "view_consistency" in figures and without
         if figures is None:
             lacking = {"truth", *(("frechet",) if real_pictures is None else ())} if without else set()
             figures = [name for name in _ALL if name not in lacking]
@@ -164,6 +166,10 @@ class StyleFaceUVFigures(Callback):
             raise InputError(
                 f"expected a StyleFaceUV on a LatentPairDataModule to draw figures of, got {type(pl_module).__name__} on "
                 f"{type(data).__name__}; remove the callback evaluation.stylefaceuv.figures.StyleFaceUVFigures"
+            )
+        if self._hidden_side_asked and pl_module.views.step is None:
+            raise InputError(
+                "expected a step_size, a code_encoder or embeddings for view_consistency, got null for all; name one or leave it out"
             )
         if self._judge is not None:
             check_judge(self._judge, pl_module.face_model)

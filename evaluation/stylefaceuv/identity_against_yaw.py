@@ -58,6 +58,7 @@ SUMMARY_COLUMNS = (
     "judge_less_than_first_se",
 )
 
+
 def identity_against_yaw(
     turners: Sequence[FaceTurner],
     codes: Float[Tensor, "faces layers width"],

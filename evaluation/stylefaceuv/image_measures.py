@@ -50,8 +50,8 @@ def image_measures_figure(tested: FacesUnderTest, people: int) -> Figure:
         f"Means over {people} unseen codes. Where all faces cover the picture: PSNR, SSIM and the distance of {tested.perceptual.name}; "
         "with the face pasted into the picture, which leaves the eyes of the coarse face those of the picture: cosine of the identity "
         "network's embeddings with the picture, distance of the landmarks that a network sees in both in per cent of the side, and the "
-        f"change of identity that {reader} reads, in spreads. The symmetric view is compared with the picture of the moved code. {ERROR}: standard errors of the "
-        "differences from the coarse face, code by code."
+        f"change of identity that {reader} reads, in spreads. The symmetric view is compared with the picture of the moved code. "
+        f"{ERROR}: standard errors of the differences from the coarse face, code by code."
     )
     return Figure(
         TABLE,

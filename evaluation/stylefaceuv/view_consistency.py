@@ -137,7 +137,8 @@ def _table(tested: FacesUnderTest, people: int, known: KnownPortraits | None) ->
         f"Faces turned to the mirrored yaw: of {people} unseen codes beside the picture of the moved code{true}. Hidden: pixels that show "
         "what the original view does not; seen: all others. Errors of colours in [0, 1] over the pixels of all faces together, where all "
         "renders cover the target; pixels in per cent of the compared ones. Beside moved pictures the coarse face has the skin that is "
-        "read of the moved code, the detailed faces the map of the code itself; training on two views looked at such pictures of other codes. "
+        "read of the moved code, the detailed faces the map of the code itself; training on two views looked at such "
+        "pictures of other codes. "
         f"{DIFFERENCE[0]}: by how much an error is larger than that of the detailed face, with its standard error over faces (jackknife)."
     )
     columns = ("against", "side", "face", "faces", "pixels_percent", "rmse", "psnr_db", *DIFFERENCE)
@@ -153,21 +154,17 @@ def rmse_difference(mine: Float[Tensor, "faces 3"], other: Float[Tensor, "faces 
     """
     counted = mine[:, 1] > 0
     mine, other = mine[counted], other[counted]
-    faces = len(mine)
-    if faces == 0:
+    if len(mine) == 0:
         return math.nan, math.nan
-    whole, without = (
-        torch.stack([(part[..., 0] / part[..., 1]).sqrt() for part in pair])
-        for pair in zip(
-            *((each.sum(dim=0), each.sum(dim=0) - each) for each in (mine, other)),
-            strict=True,
-        )
-    )
-    gap = float(whole[0] - whole[1])
-    if faces < 2:
+    gap = float(_root_mean(mine.sum(dim=0)) - _root_mean(other.sum(dim=0)))
+    if len(mine) == 1:
         return gap, math.nan
-    left_out = without[0] - without[1]
-    return gap, math.sqrt((faces - 1) / faces * float((left_out - left_out.mean()).square().sum()))
+    without = _root_mean(mine.sum(dim=0) - mine) - _root_mean(other.sum(dim=0) - other)
+    return gap, math.sqrt((1 - 1 / len(mine)) * float((without - without.mean()).square().sum()))
+
+
+def _root_mean(sums: Float[Tensor, "*rest 3"]) -> Tensor:
+    return (sums[..., 0].clamp_min(0) / sums[..., 1]).sqrt()
 
 
 # Renders of the original and of the turned view by face, the target of the latter in [0, 1], and where it shows skin.

@@ -79,10 +79,12 @@ class StyleManipulation(nn.Module):
         w_dim: Size of a code.
         width: Hidden width.
         normalise: Whether it has group normalisation, and a scale and shift after each embedding.
+        residual: Whether the perceptron's output is added to the code; the code stays as it is at first.
     """
 
-    def __init__(self, w_dim: int, width: int, normalise: bool) -> None:
+    def __init__(self, w_dim: int, width: int, normalise: bool, residual: bool = False) -> None:
         super().__init__()
+        self.residual = residual
 
         def embedding(inputs: int) -> Perceptron:
             return Perceptron(inputs, w_dim, width, normalise, ScaleShift(w_dim) if normalise else None)
@@ -91,12 +93,17 @@ class StyleManipulation(nn.Module):
         self.embed_light = embedding(LIGHT_SIZE)
         self.embed_view = embedding(VIEW_SIZE)
         self.model = Perceptron(w_dim, w_dim, width, normalise)
+        if residual:
+            last = self.model.mlp[-1]
+            nn.init.zeros_(last.get_parameter("weight"))
+            nn.init.zeros_(last.get_parameter("bias"))
 
     def forward(
         self, codes: Float[Tensor, "batch width"], light: Float[Tensor, "batch 4"], view: Float[Tensor, "batch 6"]
     ) -> Float[Tensor, "batch width"]:
         """Codes of W; light and view in the networks' normalised units."""
-        return self.model(self.embed_style(codes) + self.embed_light(light) + self.embed_view(view))
+        written = self.model(self.embed_style(codes) + self.embed_light(light) + self.embed_view(view))
+        return codes + written if self.residual else written
 
 
 class DepthDecoder(nn.Module):
@@ -188,7 +195,9 @@ class LiftedNetworks(nn.Module):
         width = settings.mlp_width
         self.view = Perceptron(w_dim, VIEW_SIZE, width, last=nn.Tanh())
         self.light = Perceptron(w_dim, LIGHT_SIZE, width, last=nn.Tanh())
-        self.manipulation = StyleManipulation(w_dim, width, settings.normalise_manipulation)
+        self.manipulation = StyleManipulation(
+            w_dim, width, settings.normalise_manipulation, settings.residual_manipulation
+        )
         self.depth = DepthDecoder(w_dim, width, channels, feature_channels)
         self.transformation = TransformationDecoder(w_dim, settings.map_mlp_width, channels)
 

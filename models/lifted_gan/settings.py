@@ -22,6 +22,8 @@ class LiftedSettings:
         base_channels: Channels of both decoders at full size (16: tables 3 and 4); they double at each halving of the size.
         max_channels: Most channels of a size (512: tables 3 and 4).
         normalise_manipulation: Whether M has group normalisation, and a scale and shift after each embedding; the paper names neither.
+        residual_manipulation: Whether M gives what is added to a code, nothing at first, rather than the new code: ours, for short
+            trainings, as a network that writes codes anew draws every face to the mean one for thousands of steps.
         neutral_light: Under what the texture is made: "own", the sample's own ambient and diffuse light with zero direction (release),
             or "default", the middle of their ranges for every sample (the default parameters of section 3.1).
         field_of_view: Of the camera, in radians (10 degrees: appendix B).
@@ -44,6 +46,7 @@ class LiftedSettings:
     base_channels: int = 16
     max_channels: int = 512
     normalise_manipulation: bool = True
+    residual_manipulation: bool = False
     neutral_light: Literal["own", "default"] = "own"
     field_of_view: float = math.radians(10)
     pivot_depth: float = 1.0
@@ -102,6 +105,7 @@ class LiftedSettings:
             raise InputError(f"expected a normal_epsilon of 0 or more, got {self.normal_epsilon}; correct it")
         for name, switch in (
             ("normalise_manipulation", self.normalise_manipulation),
+            ("residual_manipulation", self.residual_manipulation),
             ("clip_contour", self.clip_contour),
         ):
             if not isinstance(switch, bool):
