@@ -147,7 +147,9 @@ def main() -> None:
     parser.add_argument("--generator", help="another checkpoint")
     parser.add_argument("--batch", type=int, default=4, help="pairs per step: twice as many codes")
     parser.add_argument("--steps", type=int, default=5, help="repetitions")
-    parser.add_argument("--pixels", type=int, nargs="+", default=[64, 256], help="sides of depth meshes; none for none")
+    parser.add_argument(
+        "--pixels", type=int, nargs="*", default=[64, 256], help="sides of depth meshes; nothing after it for none"
+    )
     parser.add_argument("--threads", type=int, help="of PyTorch on the CPU; by default its own choice")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args()

@@ -89,7 +89,9 @@ def moves_of(words: Sequence[str], files: Mapping[str, LatentDirections]) -> lis
         InputError: for amounts that are not finite, names that a file does not have, or one direction asked for twice.
     """
     _check_once([word.rpartition("=")[0] for word in words])
-    return [LatentMove(_direction(word, files), _number(word.rpartition("=")[2], "--direction", word)) for word in words]
+    return [
+        LatentMove(_direction(word, files), _number(word.rpartition("=")[2], "--direction", word)) for word in words
+    ]
 
 
 def sweeps_of(
@@ -136,6 +138,25 @@ def sweeps_of(
     return sweeps
 
 
+def slider_sweeps(words: Sequence[str], fixed: Sequence[Slider], of_what: str) -> list[Sweep]:
+    """Sweeps of sliders alone, for faces in three dimensions, which have no directions of codes; as `sweeps_of`.
+
+    Args:
+        words: NAME=FROM:TO:FRAMES.
+        fixed: What is asked for in all frames.
+        of_what: Can be swept, for the message.
+
+    Raises:
+        InputError: as `sweeps_of`, and for a direction.
+    """
+    for word in words:
+        if ":" in word.rpartition("=")[0]:
+            raise InputError(
+                f"expected --sweep NAME=FROM:TO:FRAMES of {of_what}, got {word!r}; 'lightning edit' moves codes along directions"
+            )
+    return [each for each in sweeps_of(words, fixed) if isinstance(each, Sweep)]
+
+
 def said(name: str) -> str:
     """A slider's name as the command line and its tables spell it, with its unit where that is degrees."""
     return f"{name}{_DEGREES}" if unit_of(name) == "degrees" else name
@@ -146,7 +167,9 @@ def _spelled_direction(word: str) -> tuple[str, str]:
     place, equals, _ = word.rpartition("=")
     file, colon, name = place.rpartition(":")
     if not (equals and colon and file and name):
-        raise InputError(f"expected --direction FILE:NAME=AMOUNT such as directions.safetensors:yaw=1.5, got {word!r}; correct it")
+        raise InputError(
+            f"expected --direction FILE:NAME=AMOUNT such as directions.safetensors:yaw=1.5, got {word!r}; correct it"
+        )
     return file, name
 
 

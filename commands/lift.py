@@ -6,28 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from commands.devices import choose_device, repeatable_convolutions
-from commands.edit_options import sliders_of, sweeps_of
+from commands.edit_options import slider_sweeps, sliders_of
 from commands.lift_codes import asked_codes, asked_styles
 from commands.lift_files import INTERPOLATION, SWEEP, TURNTABLE, earlier_files, endings
 from commands.lift_pictures import CodeFiles, draw_codes, draw_styles
 from commands.warning_filters import warnings_as_lines
-from evaluation.edit_sweep import Sweep
+from evaluation.edit_sweep import sweep_steps
 from evaluation.lifted_gan.controls import replaced
 from evaluation.lifted_gan.stills import Stills, interpolation_sheet
 from evaluation.lifted_gan.style import style_layer
+from evaluation.lifted_gan.subjects import LiftSubjects
 from evaluation.lifted_gan.views import LiftedViews, interpolated, interpolation_frames, view_frames
-from evaluation.stylefaceuv.views import turntable
+from evaluation.moving_views import MOST_FRAMES, turntable
 from evaluation.video import check_gif_rate, video_codec, write_video
 from models.lifted_gan.meshes import lifted_mesh
 from models.lifted_gan.opening import open_lifted
-from models.stylerig.sliders import Slider
 from renderers.errors import InputError
 
 # Of a row of the sheet of interpolations.
 _INTERPOLATION_COLUMNS = 7
-# Nobody wants to wait for more, and a slip of the keyboard is likelier.
-_MOST_FRAMES = 12_000
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
 
 
@@ -117,10 +117,16 @@ def lift(
     """
     angles = [("yaw", yaw_deg, False), ("pitch", pitch_deg, False), ("roll", roll_deg, False)]
     sliders = sliders_of(angles, (), (), light, light_by)
-    sweeps = _sweeps(sweep, sliders)
+    sweeps = slider_sweeps(sweep, sliders, "a pose or light")
     swings = [] if turntable_deg is None else turntable(turntable_deg, turntable_frames)
     stills = Stills(tuple(sliders), yaws_deg, pitches_deg, _directions(lights_deg), manipulated)
     _check_numbers(batch_size, video_codes, interpolate)
+    _check_pairs(
+        ("--there-and-back", there_and_back, "--sweep", bool(sweep)),
+        ("--style-from-layer", style_from_layer is not None, "--style", style is not None),
+        ("--posed", posed, "--mesh", mesh != "none"),
+        ("--mesh-part whole", mesh_part == "whole", "--mesh", mesh != "none"),
+    )
     if sweeps or swings or interpolate:
         check_gif_rate(fps)
         video_codec()
@@ -139,13 +145,17 @@ def lift(
         if interpolate and len(subjects) < 2:
             raise InputError(f"expected two codes or more to interpolate, got {len(subjects)}; leave --interpolate out")
         earlier = earlier_files(output, codes or photos, subjects.names, ends, overwrite)
-        moving = {TURNTABLE: swings, SWEEP: _frames(sweeps, there_and_back)}
+        moving = {TURNTABLE: swings, SWEEP: sweep_steps(sweeps, there_and_back)}
         # Whatever is wrong with what is asked shows before anything is written.
-        first = views.read(subjects.w[:1])
-        for step in (*stills.asked(), *(each for steps in moving.values() for each in steps)):
-            views.asked(first, replaced(sliders, step))
-        if mesh != "none":
-            lifted_mesh(model, first.output, 0, subjects.names[0], mesh_part)
+        views.check(subjects.w, stills.asked())
+        shown = subjects.w[:video_codes]
+        views.check(shown, (replaced(sliders, step) for steps in moving.values() for step in steps))
+        if interpolate:
+            # Of the video, and of the sheet.
+            between = [interpolated(subjects.w, frames) for frames in (interpolate, _INTERPOLATION_COLUMNS - 1)]
+            views.check(torch.cat(between), [sliders])
+        if mesh != "none" and mesh_part == "foreground":
+            check_foreground(views, subjects, batch_size)
         for each in (subjects, styles):
             if each is not None and each.note:
                 print(f"note: {each.note}", file=sys.stderr)
@@ -157,35 +167,17 @@ def lift(
         if styles is not None:
             draw_styles(views, subjects, styles, stills, style_from_layer, output)
         written = [f"{len(subjects)} lifted face{'s' * (len(subjects) != 1)}"]
-        shown = subjects.w[:video_codes].split(batch_size)
         for stem, steps in moving.items():
             if steps:
-                parts = [views.read(part) for part in shown]
+                parts = [views.read(part) for part in shown.split(batch_size)]
                 frames = view_frames(views, parts, sliders, steps, videos)
                 written.append(f"{stem} of {write_video(output / stem, frames, fps)} frames")
         if interpolate:
             sheet = interpolation_sheet(views, subjects.w, subjects.names, _INTERPOLATION_COLUMNS, sliders)
             sheet.save(output / f"{INTERPOLATION}.png")
-            between = interpolated(subjects.w, interpolate)
-            frames = interpolation_frames(views, between, sliders, videos, batch_size)
+            frames = interpolation_frames(views, between[0], sliders, videos, batch_size)
             written.append(f"interpolation of {write_video(output / INTERPOLATION, frames, fps)} frames")
     print(f"{', '.join(written)}: {output}")
-
-
-def _sweeps(words: Sequence[str], sliders: Sequence[Slider]) -> list[Sweep]:
-    """Sweeps of sliders; a face in three dimensions has no directions of codes."""
-    for word in words:
-        if ":" in word.rpartition("=")[0]:
-            raise InputError(
-                f"expected --sweep NAME=FROM:TO:FRAMES of a pose or light, got {word!r}; 'lightning edit' moves codes along directions"
-            )
-    return [each for each in sweeps_of(words, sliders) if isinstance(each, Sweep)]
-
-
-def _frames(sweeps: Sequence[Sweep], there_and_back: bool) -> list[tuple[Slider, ...]]:
-    """What each frame asks; returning, neither end is shown twice in a row when it repeats."""
-    frames = [tuple(each.at(frame) for each in sweeps) for frame in range(sweeps[0].frames)] if sweeps else []
-    return [*frames, *frames[-2:0:-1]] if there_and_back else frames
 
 
 def _directions(words: Sequence[str]) -> tuple[tuple[float, float], ...]:
@@ -204,7 +196,31 @@ def _check_numbers(batch_size: int, video_codes: int, interpolate: int) -> None:
         raise InputError(
             f"expected --batch-size and --video-codes of 1 or more, got {batch_size} and {video_codes}; raise them"
         )
-    if not 0 <= interpolate <= _MOST_FRAMES:
+    if not 0 <= interpolate <= MOST_FRAMES:
         raise InputError(
-            f"expected 0 to {_MOST_FRAMES} frames from code to code, got {interpolate}; correct --interpolate"
+            f"expected 0 to {MOST_FRAMES} frames from code to code, got {interpolate}; correct --interpolate"
         )
+
+
+def _check_pairs(*pairs: tuple[str, bool, str, bool]) -> None:
+    """Refuse options that do nothing without another: (name, given, name of the other, given)."""
+    for option, given, needed, there in pairs:
+        if given and not there:
+            raise InputError(f"expected {needed} with {option}, got none; add one, or leave {option} out")
+
+
+def check_foreground(views: LiftedViews, subjects: LiftSubjects, batch_size: int) -> None:
+    """Refuse faces of which the mesh of the foreground would be empty.
+
+    Args:
+        views: Read them.
+        subjects: The faces.
+        batch_size: Faces read together.
+
+    Raises:
+        InputError: for the first of them.
+    """
+    for start in range(0, len(subjects), batch_size):
+        output = views.read(subjects.w[start : start + batch_size]).output
+        for row, name in enumerate(subjects.names[start : start + batch_size]):
+            lifted_mesh(views.model, output, row, name)

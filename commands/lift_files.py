@@ -15,6 +15,7 @@ from evaluation.report import to_picture, write_text
 from models.meshes import TexturedMesh, write_glb, write_obj, write_ply
 from models.weights import locate
 from renderers.errors import InputError
+from renderers.images import to_unit
 
 MeshFormat = Literal["none", "glb", "obj", "ply"]
 
@@ -53,8 +54,8 @@ def earlier_files(
         overwrite: Whether these files, and those of an earlier call, may be there.
 
     Raises:
-        InputError: for a file, the folder of the codes or photos, one that holds such files, and a code whose file would be called as
-            one of the command's own.
+        InputError: for a file, the folder of the codes or photos, one that holds such files, files of such names by somebody else, which
+            nothing overwrites, and a code whose file would be called as one of the command's own.
     """
     files = [f"{name}{end}" for name in names for end in ends]
     for file in files:
@@ -74,15 +75,18 @@ def earlier_files(
         # The pictures there are called as these.
         if output.resolve() == (place if place.is_dir() else place.parent):
             raise InputError(f"expected another folder than that of the codes or photos, got {output}; name another")
-    own = [*(output / name for name in _FIXED), *_of_table(output / TABLE)]
-    present = [path for path in (*own, *(output / file for file in files)) if path.exists()]
+    fixed, of_codes = [output / name for name in _FIXED], _of_table(output / TABLE)
+    own = [] if of_codes is None else [*fixed, *of_codes]
+    wanted = [*fixed, *(output / file for file in files)]
+    present = [path for path in (*own, *wanted) if path.exists()]
     if present and not overwrite:
         raise InputError(
             f"expected a folder without lifted faces, {output} holds {present[0].name}; name another, or give --overwrite"
         )
-    if present and not (output / TABLE).exists():
+    foreign = next((path for path in wanted if path.exists() and path not in own), None)
+    if foreign is not None:
         raise InputError(
-            f"expected a folder of lifted faces to overwrite, {present[0].name} in {output} is not by this command; name another"
+            f"expected a folder of lifted faces to overwrite, {foreign.name} in {output} is not by this command; name another"
         )
     return own
 
@@ -113,7 +117,7 @@ def write_maps(folder: Path, names: Sequence[str], views: LiftedViews, lifted: L
             folder / f"{name}.npz",
             depth=lifted.output.depth[row].cpu().numpy(),
             normals=normals[row].cpu().numpy(),
-            albedo=((lifted.output.albedo[row] + 1) / 2).permute(1, 2, 0).cpu().numpy(),
+            albedo=to_unit(lifted.output.albedo[row]).permute(1, 2, 0).cpu().numpy(),
             transformation=lifted.output.transformation[row, 0].cpu().numpy(),
         )
 
@@ -124,14 +128,14 @@ def write_mesh(folder: Path, mesh: TexturedMesh, format: MeshFormat) -> None:
     writers[format](mesh, folder / f"{mesh.name}.{format}")
 
 
-def _of_table(table: Path) -> list[Path]:
-    """Files of the codes of a table, if it is one of this command."""
+def _of_table(table: Path) -> list[Path] | None:
+    """Files of the codes of a table; None for no table, and one that is not by this command."""
     if not table.exists():
-        return []
+        return None
     # A name of other letters than UTF-8 has is not one of this command's.
     header, *rows = [*csv.reader(table.read_text(encoding="utf-8", errors="replace").splitlines())] or [[]]
     if header[:1] != ["name"] or header[-1:] != [_FILES]:
-        return []
+        return None
     return [
         table.parent / f"{row[0]}{end}"
         for row in rows

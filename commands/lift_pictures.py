@@ -11,8 +11,8 @@ from evaluation.lifted_gan.stills import Stills, cell_size
 from evaluation.lifted_gan.style import style_sheet
 from evaluation.lifted_gan.subjects import LiftSubjects
 from evaluation.lifted_gan.views import LiftedViews
+from evaluation.moving_views import thumbnail
 from evaluation.report import picture_grid
-from evaluation.stylefaceuv.views import thumbnail
 from models.lifted_gan.meshes import MeshPart, lifted_mesh
 
 _SHEET_CODES = 16

@@ -2,20 +2,20 @@
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
 from commands.devices import choose_device, repeatable_convolutions
-from commands.edit_options import sliders_of, sweeps_of
+from commands.edit_options import slider_sweeps, sliders_of
 from commands.views_files import SHEET, SWEEP, TABLE, TURNTABLE, earlier_files
 from commands.warning_filters import warnings_as_lines
 from evaluation.edit_subjects import load_subjects
-from evaluation.edit_sweep import Sweep
+from evaluation.edit_sweep import sweep_steps
+from evaluation.moving_views import thumbnail, turntable
 from evaluation.report import picture_grid, write_text
-from evaluation.stylefaceuv.views import DetailedViews, ViewedCodes, ViewGrid, thumbnail, turntable, view_frames
+from evaluation.stylefaceuv.views import DetailedViews, ViewedCodes, ViewGrid, view_frames
 from evaluation.video import check_gif_rate, video_codec, write_video
 from models.latent_codes import LatentCodes
 from models.stylefaceuv import StepSize
@@ -23,7 +23,7 @@ from models.stylefaceuv.loading import load_yaw_step
 from models.stylefaceuv.opening import DetailedFaces, open_detailed_faces
 from models.stylegan2.digest import generator_digest
 from models.stylegan2.sampling import codes_of_seeds, parse_seeds
-from models.stylerig.sliders import FIXED_SLIDERS, Slider, read_slider, unit_of
+from models.stylerig.sliders import FIXED_SLIDERS, read_slider, unit_of
 from renderers.errors import InputError
 
 _SHEET_CODES = 16
@@ -111,7 +111,7 @@ def views(
     if (codes is None) == (seeds is None):
         raise InputError("expected --codes or --seeds, got both or neither; give one of them")
     sliders = sliders_of([], expression, expression_by, light, light_by, identity, identity_by)
-    sweeps = _sweeps(sweep, sliders)
+    sweeps = slider_sweeps(sweep, sliders, "a pose, light, expression or shape")
     swings = [] if turntable_deg is None else turntable(turntable_deg, turntable_frames)
     grid = ViewGrid(tuple(sliders), yaws_deg, pitches_deg)
     grid.views()
@@ -146,7 +146,7 @@ def views(
             w_plus = faces.generator.broadcast(codes_of_seeds(faces.generator, numbers, truncation))
             chosen = LatentCodes(w_plus, shown, generator_digest(faces.generator), truncation=truncation)
         chosen.require(faces.generator)
-        moving = {SWEEP: _frames(sweeps, there_and_back), TURNTABLE: swings}
+        moving = {SWEEP: sweep_steps(sweeps, there_and_back), TURNTABLE: swings}
         # Whatever is wrong with what is asked shows before anything is written.
         first = viewer.read(chosen.w_plus[:1])
         for asked in (sliders, *([*sliders, *steps[0]] for steps in moving.values() if steps)):
@@ -161,23 +161,6 @@ def views(
                 frames = view_frames(viewer, chosen.w_plus[:video_codes], sliders, steps, batch_size)
                 written.append(f"{stem} of {write_video(output / stem, frames, fps)} frames")
     print(f"{', '.join(written)}: {output}")
-
-
-def _sweeps(words: Sequence[str], sliders: Sequence[Slider]) -> list[Sweep]:
-    """Sweeps of sliders; a face in three dimensions has no directions of codes."""
-    for word in words:
-        if ":" in word.rpartition("=")[0]:
-            raise InputError(
-                f"expected --sweep NAME=FROM:TO:FRAMES of a pose, light, expression or shape, got {word!r}; "
-                "'lightning edit' moves codes along directions"
-            )
-    return [each for each in sweeps_of(words, sliders) if isinstance(each, Sweep)]
-
-
-def _frames(sweeps: Sequence[Sweep], there_and_back: bool) -> list[tuple[Slider, ...]]:
-    """What each frame asks; returning, neither end is shown twice in a row when it repeats."""
-    frames = [tuple(each.at(frame) for each in sweeps) for frame in range(sweeps[0].frames)] if sweeps else []
-    return [*frames, *frames[-2:0:-1]] if there_and_back else frames
 
 
 def _step(path: Path, faces: DetailedFaces) -> StepSize:

@@ -1,6 +1,5 @@
 """Moving pictures of a rig: codes edited by sliders that go from one value to another."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,18 +8,13 @@ from PIL import Image
 from torch import Tensor
 
 from evaluation.code_edits import CodeEdit
-from evaluation.report import picture_grid
+from evaluation.moving_views import MOST_FRAMES, side_by_side
 from models.latent_directions import LatentDirection, LatentMove
 from models.stylegan2.generator import NoiseMode
 from models.stylegan2.sampling import pictures_of_codes
 from models.stylerig.opening import OpenedRig
 from models.stylerig.sliders import Slider
 from renderers.errors import InputError
-
-# Eight minutes at 25 frames a second; beyond it a slip of the keyboard is likelier than a wish.
-_MOST_FRAMES = 12_000
-# Pictures of a grid are reduced to this width.
-_GRID_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -114,16 +108,23 @@ def sweep_frames(
             for start in range(0, len(codes), batch_size)
             for picture in _pictures(opened, codes, moved, slice(start, start + batch_size), noise)
         ]
-        picture = _side_by_side(pictures)
+        picture = side_by_side(pictures)
         if there_and_back and 0 < frame < count - 1:
             kept.append(picture)
         yield picture
     yield from reversed(kept)
 
 
+def sweep_steps(sweeps: Sequence[Sweep], there_and_back: bool) -> list[tuple[Slider, ...]]:
+    """What each frame of sweeps that run together asks, none for no sweeps; returning, neither end is shown twice in a row when it
+    repeats."""
+    frames = [tuple(each.at(frame) for each in sweeps) for frame in range(sweeps[0].frames)] if sweeps else []
+    return [*frames, *frames[-2:0:-1]] if there_and_back else frames
+
+
 def _check_frames(name: str, frames: int) -> None:
-    if not 2 <= frames <= _MOST_FRAMES:
-        raise InputError(f"expected 2 to {_MOST_FRAMES} frames of a sweep of {name}, got {frames}; correct them")
+    if not 2 <= frames <= MOST_FRAMES:
+        raise InputError(f"expected 2 to {MOST_FRAMES} frames of a sweep of {name}, got {frames}; correct them")
 
 
 def _pictures(opened: OpenedRig, codes: Tensor, edit: CodeEdit, rows: slice, noise: NoiseMode) -> list[Image.Image]:
@@ -132,12 +133,3 @@ def _pictures(opened: OpenedRig, codes: Tensor, edit: CodeEdit, rows: slice, noi
         Image.fromarray(pixels)
         for pixels in pictures_of_codes(opened.generator, edited, noise).permute(0, 2, 3, 1).numpy()
     ]
-
-
-def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
-    if len(pictures) == 1:
-        return pictures[0]
-    size = min(pictures[0].width, _GRID_WIDTH)
-    pictures = [picture.resize((size, size), Image.Resampling.LANCZOS) for picture in pictures]
-    columns = math.ceil(math.sqrt(len(pictures)))
-    return picture_grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)])

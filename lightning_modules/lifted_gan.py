@@ -64,7 +64,8 @@ class LiftedGanModule(MeasuredModule):
             judge: Network that validation reads the turn of faces by; null for none. No loss uses it.
             networks: Sizes and ranges of the networks.
             settings: Losses, perturbations and optimiser.
-            weights: lifted_gan.safetensors for the same generator and networks, to test or to start from; null for untrained ones.
+            weights: lifted_gan.safetensors for the same generator and networks, to test or to start from; null for untrained ones. The
+                count of steps starts anew: set settings.convex_steps to 0.
             sample_every: Pictures between two sheets of samples.
             output: File that the trained weights go to; null for lifted_gan.safetensors in the run's folder.
 

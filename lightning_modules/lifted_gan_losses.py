@@ -132,16 +132,16 @@ def high_passed_albedo(
     """K_A of equation 7: one row for each face, its grey albedo without what is smooth.
 
     "laplacian" filters by the four neighbours (section 3.2.3). "blur" takes away the blur that the transformation map has (the release's
-    own width is not on record), leaves the foreground, and averages blocks of pixels.
+    own width is not on record), leaves the foreground, and averages blocks of pixels. In full precision also under autocast.
     """
-    grey = output.albedo.mean(dim=1, keepdim=True)
-    if settings.high_pass == "laplacian":
-        kernel = grey.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-        return functional.conv2d(grey, kernel[None, None]).flatten(1)
-    taps = lifted.blur
-    padded = functional.pad(grey, (len(taps) // 2,) * 4, mode="reflect")
-    smooth = functional.conv2d(functional.conv2d(padded, taps[None, None, :, None]), taps[None, None, None])
-    sizes = lifted.settings
+    grey, taps, sizes = output.albedo.mean(dim=1, keepdim=True), lifted.blur, lifted.settings
+    # What is left of neighbouring pixels is near the precision of bfloat16.
+    with torch.autocast(grey.device.type, enabled=False):
+        if settings.high_pass == "laplacian":
+            kernel = grey.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+            return functional.conv2d(grey, kernel[None, None]).flatten(1)
+        padded = functional.pad(grey, (len(taps) // 2,) * 4, mode="reflect")
+        smooth = functional.conv2d(functional.conv2d(padded, taps[None, None, :, None]), taps[None, None, None])
     foreground = output.depth[:, None] <= sizes.border_depth - sizes.foreground_margin
     return functional.avg_pool2d((grey - smooth) * foreground, settings.albedo_pooling).flatten(1)
 

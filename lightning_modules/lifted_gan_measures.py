@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lightning_modules.image_error import masked_psnr
 from models.lifted_gan import LiftedGAN, LiftedOutput, LiftedRender, LiftedSettings, Pose, view_of_pose
 from models.observers import FaceEmbedder, Judge
 from renderers.images import to_unit
@@ -44,10 +45,8 @@ def depth_figures(depth: Float[Tensor, "batch height width"], settings: LiftedSe
 def psnr(
     render: LiftedRender, target: Float[Tensor, "batch 3 size size"], mask: Float[Tensor, "batch 1 size size"]
 ) -> Float[Tensor, ""]:
-    """Mean peak signal-to-noise ratio in decibels of a render against pictures in [-1, 1], on the pixels of a mask."""
-    squared = (to_unit(render.image).clamp(0, 1) - to_unit(target).clamp(0, 1)).square() * mask
-    counted = (mask.sum(dim=(1, 2, 3)) * squared.shape[1]).clamp_min(1)
-    return -10 * torch.log10((squared.sum(dim=(1, 2, 3)) / counted).clamp_min(1e-10)).mean()
+    """Mean over faces of `masked_psnr` of a render, clamped, against pictures in [-1, 1]; a face out of the picture counts 0."""
+    return masked_psnr(to_unit(render.image).clamp(0, 1), to_unit(target).clamp(0, 1), mask).mean()
 
 
 def identity_similarity(

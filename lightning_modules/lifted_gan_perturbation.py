@@ -22,7 +22,7 @@ class Perturbation(NamedTuple):
     Attributes:
         view: (B, 6) V', in the networks' normalised units.
         light: (B, 4) L', likewise.
-        yaw: (B,) of the view, radians.
+        yaw: (B,) of the view, radians, positive to the image's left as the authors have it.
     """
 
     view: Float[Tensor, "batch 6"]
@@ -56,7 +56,7 @@ def draw_perturbation(
     yaw = angles[:, 1]
     view = light.new_zeros(len(keys), VIEW_SIZE)
     view[:, :2] = angles / sizes.rotation_range
-    # In the release: a head that turns away moves to that side.
+    # In the release: a head is moved against its turn, a nose that turns to the image's left by a shift to the right.
     view[:, 3] = settings.turn_shift * yaw.sin()
     order = uniform(subkeys(keys, 2), 1)[:, 0].argsort()
     return Perturbation(view, light.detach()[order], yaw)

@@ -39,7 +39,8 @@ class LiftedTraining:
         turn_shift: Their translation along x is this times the sine of their yaw, in the networks' units (release; 0 in the paper).
         convex_steps: In so many first steps depth is also drawn to an ellipsoid that bulges towards the viewer, as in GAN2Shape (Pan et
             al. 2021): a hollow face, lit and turned the other way, gives the same pictures, and small networks that learn fast may run
-            into one. 0, as in paper and release, leaves it to the seed.
+            into one. 0, as in paper and release, leaves it to the seed. Give 0 where a run starts from trained weights, whose relief
+            these steps would undo.
         convex: Weight of that term.
         learning_rate: Of Adam.
         weight_decay: Of Adam, added to the gradient (5e-4 in the release; the paper names none).
@@ -89,6 +90,14 @@ class LiftedTraining:
         for name, value in weights.items():
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"expected a {name} of 0 or more, got {value}; correct it")
+        choices = {
+            "squares": (self.squares, ("mean", "sum")),
+            "identity_render": (self.identity_render, ("estimated", "perturbed")),
+            "high_pass": (self.high_pass, ("blur", "laplacian")),
+        }
+        for name, (choice, known) in choices.items():
+            if choice not in known:
+                raise InputError(f"expected {name} {' or '.join(known)}, got {choice!r}; choose one of the two")
         if self.reconstruction == 0:
             raise InputError("expected a reconstruction above 0, got 0; nothing else ties the faces to their pictures")
         positive = {

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import trimesh
 from PIL import Image
 
 import cli
+from commands.edit_options import slider_sweeps, sliders_of
+from commands.lift import check_foreground
 from evaluation.edit_subjects import EditSubjects
 from evaluation.lifted_gan.controls import asked_light, asked_view, check_sliders, replaced, said_light
 from evaluation.lifted_gan.stills import Stills
 from evaluation.lifted_gan.style import restyled, style_layer
-from evaluation.lifted_gan.subjects import subjects_of_codes, subjects_of_photos
+from evaluation.lifted_gan.subjects import LiftSubjects, subjects_of_codes, subjects_of_photos
 from evaluation.lifted_gan.views import LiftedCodes, LiftedViews, interpolated
 from evaluation.report import to_picture
 from models.code_encoder import CodeEncoder
@@ -33,6 +36,7 @@ from models.stylegan2.sampling import codes_of_seeds
 from models.stylerig.sliders import Slider
 from renderers.depth_mesh import depth_points
 from renderers.errors import InputError
+from tests.conftest import ROOT
 from tests.lifted_gan_files import TINY, official_state, tiny_generator, tiny_lifted, write_official
 
 COUNT, SIZE, CELL = 3, 16, 98
@@ -97,7 +101,7 @@ def ellipsoid(views: LiftedViews, lifted: LiftedCodes) -> LiftedCodes:
 
 def test_angles_are_those_asked_and_all_else_is_the_own(views, lifted):
     settings = views.model.settings
-    view = asked_view(lifted.output, settings, [Slider("yaw", 30.0), Slider("pitch", -5.0, relative=True)])
+    view = asked_view(lifted.output.view, settings, [Slider("yaw", 30.0), Slider("pitch", -5.0, relative=True)])
     own, pose = pose_of_view(lifted.output.view, settings), pose_of_view(view, settings)
     torch.testing.assert_close(pose.rotation[:, 1], torch.full((COUNT,), math.radians(30)))
     torch.testing.assert_close(pose.rotation[:, 0], own.rotation[:, 0] - math.radians(5))
@@ -106,12 +110,12 @@ def test_angles_are_those_asked_and_all_else_is_the_own(views, lifted):
     expected = own.translation[:, 0] - 0.2 * 0.1 * (0.5 - own.rotation[:, 1].sin())
     torch.testing.assert_close(pose.translation[:, 0], expected)
     torch.testing.assert_close(pose.translation[:, 1:], own.translation[:, 1:])
-    assert asked_view(lifted.output, settings, [Slider("light_azimuth", 5.0)]) is lifted.output.view
+    assert asked_view(lifted.output.view, settings, [Slider("light_azimuth", 5.0)]) is lifted.output.view
 
 
 def test_lights_are_those_asked(lifted):
     sliders = [Slider("light_azimuth", 40.0), Slider("light_strength", 0.5), Slider("light_brightness", 0.8)]
-    lighting = lighting_of(asked_light(lifted.output, sliders))
+    lighting = lighting_of(asked_light(lifted.output.light, sliders))
     said = said_light(lighting)
     torch.testing.assert_close(said["light_azimuth"].rad2deg(), torch.full((COUNT,), 40.0))
     own = said_light(lighting_of(lifted.output.light))
@@ -119,7 +123,7 @@ def test_lights_are_those_asked(lifted):
     # Share d / (d + 4 a) of a brightness a + d / 4.
     torch.testing.assert_close(lighting.ambient, torch.full((COUNT,), 0.4))
     torch.testing.assert_close(lighting.diffuse, torch.full((COUNT,), 1.6))
-    turned = asked_light(lifted.output, [Slider("light_elevation", 10.0, relative=True)])
+    turned = asked_light(lifted.output.light, [Slider("light_elevation", 10.0, relative=True)])
     torch.testing.assert_close(turned[:, :2], lifted.output.light[:, :2])
 
 
@@ -132,7 +136,8 @@ def test_lights_are_those_asked(lifted):
         (Slider("yaw", 100.0), "from -90 to 90 degrees, got 100: lifted faces have no back"),
         (Slider("light_azimuth", 120.0), "expected lights in front of the face"),
         (Slider("light_strength", 1.5), "expected a light strength from 0 to 1, got 1.5"),
-        (Slider("light_brightness", -9.0, relative=True), "expected a light brightness of 0 or more"),
+        (Slider("light_brightness", -9.0, relative=True), "expected a light brightness of 0 or more, got -"),
+        (Slider("yaw", -100.0), "from -90 to 90 degrees, got -100"),
     ],
 )
 def test_what_lifted_faces_cannot_show(views, lifted, slider, message):
@@ -349,6 +354,65 @@ def test_overwriting_deletes_what_an_earlier_call_wrote_and_nothing_else(world, 
     assert {path.name for path in folder.iterdir()} == {"a.glb", "b.png", "lift.png", "lift.csv"}
 
 
+def test_nothing_of_others_is_overwritten(world, tmp_path, capsys):
+    words = ["--names", "a", "--yaws-deg", "[]", "--pitches-deg", "[]", "--lights-deg", "[]"]
+    folder = run(world, tmp_path / "out", *words)
+    (folder / "b.png").write_bytes(b"a photo")
+    said = refusal(capsys, world, folder, "--names", "b", "--overwrite")
+    assert "expected a folder of lifted faces to overwrite, b.png in" in said
+    assert (folder / "b.png").read_bytes() == b"a photo" and (folder / "a.png").exists()
+    run(world, folder, *words, "--overwrite")
+    assert (folder / "b.png").read_bytes() == b"a photo"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "lift.csv").write_text("name,weight\nx,3\n")
+    assert "lift.csv in" in refusal(capsys, world, other, "--overwrite")
+    assert (other / "lift.csv").read_text().startswith("name,weight")
+
+
+def test_what_any_code_cannot_show_is_refused_before_anything_is_written(world, tmp_path, views, lifted, capsys):
+    own = views.readings(lifted)["yaw_deg"]
+    near, far = int(own.argmin()), int(own.argmax())
+    # As far as the one can be turned, which is too far for the other.
+    by = 90 - float(own[near] + own[far]) / 2
+    assert float(own[far] - own[near]) > 0.05
+    views.check(lifted.codes[[near]], [[Slider("yaw", by, relative=True)]])
+    with pytest.raises(InputError, match="expected a yaw from -90 to 90 degrees"):
+        views.check(lifted.codes[[near, far]], [[], [Slider("yaw", by, relative=True)]])
+    names = ["abc"[near], "abc"[far]]
+    words = ["--names", json.dumps(names), "--sweep", f"yaw-by-deg=0:{by}:3"]
+    assert "lifted faces have no back" in refusal(capsys, world, tmp_path / "none", *words)
+    assert not (tmp_path / "none").exists()
+
+
+def test_meshes_without_a_face_are_refused_before_anything_is_written(views, lifted, monkeypatch):
+    face = ellipsoid(views, lifted)
+    depth = face.output.depth.clone()
+    depth[2] = 1.05
+    flat = replace(face, output=replace(face.output, depth=depth))
+    monkeypatch.setattr(views, "read", lambda codes: flat)
+    subjects = LiftSubjects(tuple("abc"), lifted.codes, views.model.generator.broadcast(lifted.codes))
+    with pytest.raises(InputError, match="the depth of c shows none"):
+        check_foreground(views, subjects, 16)
+
+
+def test_examples_of_the_documentation_are_taken():
+    lines = [line for line in (ROOT / "docs/lift.md").read_text().splitlines() if line.startswith("lightning lift")]
+    assert len(lines) >= 5
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        sliders = sliders_of([], light=words_after(words, "--light"))
+        assert len(slider_sweeps(words_after(words, "--sweep"), sliders, "a light")) == ("--sweep" in words)
+
+
+def words_after(words: list[str], option: str) -> list[str]:
+    """What is given to an option of several words."""
+    if option not in words:
+        return []
+    rest = words[words.index(option) + 1 :]
+    return rest[: next((place for place, word in enumerate(rest) if word.startswith("--")), len(rest))]
+
+
 def test_stills_without_views_show_the_parts(views, lifted):
     labels, rows = Stills().parts(views, lifted)
     assert labels == ["picture", "render", "albedo", "normals", "depth", "map"] and len(rows) == COUNT
@@ -386,7 +450,12 @@ def test_checkpoints_of_the_authors_open_too(tmp_path, views):
         (["--turntable-deg", "95"], "lifted faces have no back"),
         (["--seeds", "0", "--interpolate", "5"], "expected two codes or more to interpolate, got 1"),
         (["--interpolate", "-1"], "expected 0 to 12000 frames from code to code"),
-        (["--style-from-layer", "99"], "expected a layer from 0 to"),
+        (["--style-from-layer", "99", "--style", "CODES"], "expected a layer from 0 to"),
+        (["--style-from-layer", "1"], "expected --style with --style-from-layer, got none"),
+        (["--there-and-back"], "expected --sweep with --there-and-back, got none"),
+        (["--posed"], "expected --mesh with --posed, got none"),
+        (["--mesh-part", "whole"], "expected --mesh with --mesh-part whole, got none"),
+        (["--light", "azimuth-deg=40", "--sweep", "light-azimuth-deg=0:9:3"], "expected light_azimuth_deg once"),
         (["--batch-size", "0"], "expected --batch-size and --video-codes of 1 or more"),
         (["--turntable-deg", "20", "--fps", "90"], "frames a second"),
         (["--lifted", "absent.safetensors"], "expected a file at absent.safetensors"),
@@ -394,6 +463,7 @@ def test_checkpoints_of_the_authors_open_too(tmp_path, views):
     ],
 )
 def test_one_line_for_what_cannot_be_used(capsys, world, tmp_path, words, message):
+    words = [str(world / "codes.safetensors") if word == "CODES" else word for word in words]
     assert message in refusal(capsys, world, tmp_path / "none", *words) and not (tmp_path / "none").exists()
 
 

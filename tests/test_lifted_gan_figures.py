@@ -20,7 +20,15 @@ from evaluation.lifted_gan.ablation import ablation_figure
 from evaluation.lifted_gan.figures import FigureName, LiftedGanFigures
 from evaluation.lifted_gan.identities import CURVES, SUMMARY, identity_against_yaw
 from evaluation.lifted_gan.interpolated_figure import STEPS, interpolation_figure
-from evaluation.lifted_gan.published import PITCHES_DEG, PROPOSED, YAWS_DEG
+from evaluation.lifted_gan.published import (
+    NO_ALBEDO,
+    NO_FLIP,
+    NO_IDENTITY,
+    NO_PERTURBATION,
+    PITCHES_DEG,
+    PROPOSED,
+    YAWS_DEG,
+)
 from evaluation.lifted_gan.relit_figure import LEFT, LIGHTS, RIGHT, TOP, lighting_figure, towards
 from evaluation.lifted_gan.side_view import side_view
 from evaluation.lifted_gan.style_figure import LIFTED, MIXED, style_figure
@@ -263,6 +271,13 @@ def test_the_shipped_overlay_names_every_argument_and_explains_it() -> None:
     assert set(settings["init_args"]["methods"]) == {field.name for field in fields(OtherMethods)}
     for line in CONFIG.read_text().splitlines():
         assert "#" in line or line.strip() in ("init_args:",), line
+
+
+def test_ablations_write_where_the_overlay_looks_for_them() -> None:
+    for name in (NO_FLIP, NO_PERTURBATION, NO_IDENTITY, NO_ALBEDO):
+        settings = yaml.safe_load((CONFIG.parent / f"lifted_gan/{name}.yaml").read_text())
+        assert settings["model"]["init_args"]["output"] == f"runs/lifted_gan/{name}.safetensors"
+        assert settings["run"]["name"] == f"lifted_gan_{name}"
 
 
 def test_a_test_run_writes_all_of_them(files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

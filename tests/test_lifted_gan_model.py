@@ -273,7 +273,11 @@ def test_settings_that_cannot_be_used(changes: dict[str, float], message: str) -
 
 def test_settings_as_plain_values() -> None:
     for settings in (LiftedSettings(), LiftedSettings.paper()):
-        assert LiftedSettings.from_config(settings.to_config()) == settings
+        config = settings.to_config()
+        assert LiftedSettings.from_config(config) == settings
+        for name in config:
+            with pytest.raises(KeyError, match=name):
+                LiftedSettings.from_config({key: value for key, value in config.items() if key != name})
 
 
 def test_sizes_that_cannot_be_lifted() -> None:
@@ -300,6 +304,7 @@ def test_manipulation_that_adds_to_codes_leaves_them_at_first() -> None:
     network = StyleManipulation(8, 8, True, residual=True)
     assert torch.equal(network(codes, light, view), codes)
     network(codes, light, view).square().sum().backward()
-    assert network.model.mlp[-1].get_parameter("weight").grad.any()
+    gradient = network.model.mlp[-1].get_parameter("weight").grad
+    assert gradient is not None and bool(gradient.any())
     plain = StyleManipulation(8, 8, True)
     assert not torch.allclose(plain(codes, light, view), codes, atol=0.1)

@@ -1,6 +1,7 @@
 """Tables of LiftedGAN: errors of depth and pose, Fréchet distances, and the paper's claims about them."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,17 @@ def test_a_lifted_generator_is_exact_against_itself(tested: LiftedUnderTest) -> 
     assert shape_errors(tested.ablations[NO_FLIP], own).depth > 0.1
 
 
+def test_a_face_that_misses_its_reference_counts_as_unrelated(
+    tested: LiftedUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes, model = tested.unseen_codes(2), tested.model
+    render = model.render(model(codes))
+    own = ShapeReference("itself", codes, torch.zeros(2, 3), render.depth[:, None], render.mask)
+    hidden = replace(render, mask=render.mask * torch.tensor([1.0, 0.0])[:, None, None, None])
+    monkeypatch.setattr(model, "render", lambda output: hidden)
+    assert shape_errors(tested.views, own).depth == pytest.approx(2**0.5 / 2, abs=1e-4)
+
+
 def test_one_shape_and_pose_for_all_costs_what_faces_differ_by() -> None:
     torch.manual_seed(0)
     shape, mask = torch.rand(1, 1, 8, 8), torch.ones(6, 1, 8, 8)
@@ -214,6 +226,9 @@ def test_identity_is_told_apart_by_its_errors() -> None:
 
     verdicts = [identity_claims("run", summary(*each))[0].holds for each in ((-0.3, 0.1), (0.3, 0.1), (-0.1, 0.1))]
     assert verdicts == [True, False, None]
+    # What L_idt did not train against says so, too: a change that is larger by 0.0 ± 0.1 tells nothing.
+    judged = identity_claims("run", summary(-0.3, 0.1))[1]
+    assert judged.holds is None and "identity_change_by_judge_spreads" in judged.measure
     assert "LiftedGAN's M 20" in identity_claims("run", summary(-0.3, 0.1))[0].measure
 
 
@@ -241,10 +256,12 @@ def test_other_claims() -> None:
     steps = [(0.5, 9, 0.1, 0.1, 0.1, 0.5, 0.6), (1.0, 9, 0.1, 0.1, 0.1, 0.5, 0.7)]
     between = table(interpolated_figure.NAME, interpolated_figure.COLUMNS, *steps)
     assert interpolation_claims("run", between)[0].holds is True
-    styles = [
-        (name, 9, moved, 0.1, 0.2, 0.0) for name, moved in ((style_figure.LIFTED, 1.0), (style_figure.MIXED, 2.0))
-    ]
-    assert style_claims("run", table(style_figure.NAME, style_figure.COLUMNS, *styles))[0].holds is True
+    # Nearer to the style's colours, or as far as before, as where nothing was transferred.
+    for after, holds in ((0.1, True), (0.2, False)):
+        styles = [
+            (name, 9, moved, after, 0.2, 0.0) for name, moved in ((style_figure.LIFTED, 1.0), (style_figure.MIXED, 2.0))
+        ]
+        assert style_claims("run", table(style_figure.NAME, style_figure.COLUMNS, *styles))[0].holds is holds
     distances = [(frechet.PICTURES, OWN, 9, 10.0), (RENDERED, OWN, 9, 20.0), (RENDERED, RANDOM, 9, 40.0)]
     names = ("pictures", "pose", "count", "frechet_judge_to_real")
     (claim,) = frechet_claims("run", table(frechet.TABLE, names, *distances))

@@ -133,6 +133,21 @@ def test_smooth_albedo_has_no_rank(high_pass: Any) -> None:
     assert bool(behind.any()) == (high_pass == "laplacian")
 
 
+@pytest.mark.parametrize("high_pass", ["blur", "laplacian"])
+def test_high_passed_albedo_is_exact_under_autocast(high_pass: Any) -> None:
+    lifted, settings = tiny_lifted(), replace(TRAINING, high_pass=high_pass)
+    with torch.no_grad():
+        output = lifted(torch.randn(2, 8))
+    # Fine detail on a bright face is below the precision of bfloat16.
+    albedo = 0.8 + 0.002 * torch.randn_like(output.albedo)
+    output = replace(output, albedo=albedo, depth=torch.full_like(output.depth, 0.95))
+    exact = high_passed_albedo(lifted, output, settings)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = high_passed_albedo(lifted, output, settings)
+    assert float(exact.abs().max()) > 0
+    torch.testing.assert_close(found, exact, atol=0, rtol=0)
+
+
 def test_nuclear_norm_is_the_sum_of_singular_values() -> None:
     rows = torch.randn(3, 20, dtype=torch.float32, requires_grad=True)
     norm = nuclear_norm(rows)
@@ -166,6 +181,9 @@ def test_perturbed_views_are_those_of_the_appendix() -> None:
     assert not bool(rotation[:, 2].any() or drawn.view[:, 4:].any())
     torch.testing.assert_close(drawn.view[:, 3], 0.2 * drawn.yaw.sin())
     torch.testing.assert_close(torch.rad2deg(drawn.yaw), rotation[:, 1])
+    # Noses that turn to the image's right are moved to the left.
+    pose = pose_of_view(drawn.view, TINY)
+    assert bool((pose.rotation[:, 1].sign() == -pose.translation[:, 0].sign()).all())
     assert not torch.equal(drawn.light, light) and torch.equal(drawn.light.sort(dim=0).values, light)
     paper = draw_perturbation(torch.arange(100), 3, light, LiftedTraining.paper(), TINY)
     assert float(torch.rad2deg(paper.view[:, 0] * TINY.rotation_range).abs().max()) <= 10 and not bool(
@@ -333,7 +351,10 @@ def test_psnr_counts_the_mask() -> None:
     render = LiftedRender(torch.full((2, 3, 2, 2), 0.2), torch.ones(2, 2, 2), torch.ones(2, 1, 2, 2))
     mask = torch.ones(2, 1, 2, 2)
     mask[0, 0, 0] = 0
+    # 0.2 and 0 in [-1, 1] are a tenth apart in [0, 1].
     assert float(psnr(render, torch.zeros(2, 3, 2, 2), mask)) == pytest.approx(20.0, abs=1e-3)
+    mask[0] = 0
+    assert float(psnr(render, torch.zeros(2, 3, 2, 2), mask)) == pytest.approx(10.0, abs=1e-3)
 
 
 # Runs
@@ -467,3 +488,12 @@ def test_options_that_contradict_each_other(files: dict[str, str], tmp_path: Pat
 def test_settings_that_cannot_be_used(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="expected"):
         replace(TRAINING, **wrong)
+
+
+@pytest.mark.parametrize("name", ["squares", "identity_render", "high_pass"])
+def test_choices_that_are_unknown_stand_for_no_other(name: str) -> None:
+    settings = replace(TRAINING)
+    # Types are checked by the tests alone: what a caller of their own code gets is asked for here.
+    object.__setattr__(settings, name, "other")
+    with pytest.raises(InputError, match=f"expected {name} .* got 'other'"):
+        settings.__post_init__()

@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 import cli
+from evaluation.moving_views import turntable
 from evaluation.report import to_picture
 from evaluation.stylefaceuv.alignment import turned_parameters
 from evaluation.stylefaceuv.compositing import fading, paste_face
-from evaluation.stylefaceuv.views import DetailedViews, ViewGrid, turntable, view_frames
+from evaluation.stylefaceuv.views import DetailedViews, ViewGrid, view_frames
 from models.latent_codes import LatentCodes, load_codes, save_codes
 from models.stylefaceuv import DetailedFaces, MirrorStep, StepSize, open_detailed_faces, render_detailed
 from models.stylegan2.digest import generator_digest

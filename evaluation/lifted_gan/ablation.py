@@ -58,7 +58,8 @@ def errors_figure(
         TABLE,
         "Errors of depth and pose (Table 2)",
         "Of the view that is read of each code. Depth: root mean square difference over the face of maps less their mean and over their "
-        "spread, 0 for equal shapes and 1.41 for unrelated ones; angles: mean absolute differences in degrees, each angle less its mean. "
+        "spread, 0 for equal shapes and 1.41 for unrelated ones and faces that miss the reference; angles: mean absolute differences in "
+        "degrees, each angle less its mean. "
         "Against the truth of synthetic portraits (errors of the codes that stand for them are in all of it), or what is read of the 2D "
         f"generator's pictures, as in the paper. The first row of each knows nothing of a face.{compared} Published ones are of other "
         "pictures.",
@@ -88,7 +89,7 @@ def ablation_figure(tested: LiftedUnderTest, shown: int) -> Figure:
         lifted = views.read(codes)
         maps = views.maps(lifted)
         turned = [views.draw(lifted, [Slider("yaw", yaw)]) for yaw in _YAWS_DEG]
-        front = asked_view(lifted.output, views.model.settings, [Slider("yaw", 0.0)])
+        front = asked_view(lifted.output.view, views.model.settings, [Slider("yaw", 0.0)])
         side, _ = side_view(views.model, lifted.output, front, lifted.output.transformation)
         columns[name] = [lifted.pictures, views.draw(lifted), *turned, side, maps["normals"], maps["albedo"]]
         psnr = views.readings(lifted)["psnr_db"]

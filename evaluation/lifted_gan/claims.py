@@ -16,6 +16,7 @@ from evaluation.lifted_gan.turned_figures import TURNS
 from evaluation.lifted_gan.turning import MANIPULATED, RENDERED
 from evaluation.pie.claims import SURE
 from evaluation.run_records import RunRecord
+from evaluation.stylefaceuv.claims import judged_identity_claims
 from evaluation.stylefaceuv.identity_against_yaw import LARGE, LARGE_TURN_DEG, TRUE_TURNS
 from evaluation.stylefaceuv.published import FID
 
@@ -28,6 +29,7 @@ _TERMS = {
 }
 # A step of an interpolation that takes more than this part of the way, over an even one's, is a jump: ours.
 _JUMP = 3.0
+_FIG_7 = "Fig. 7, section 5.2"
 
 
 def lifted_gan_claims(runs: Sequence[RunRecord], labels: Sequence[str]) -> list[Claim]:
@@ -107,7 +109,8 @@ def identity_claims(label: str, table: Figure) -> list[Claim]:
         # NaN where one face alone was turned: no verdict either.
         sure = abs(gap) > SURE * error
         missing = "" if sure else f"more faces to tell it from {name}"
-        claims.append(Claim(text, "Fig. 7, section 5.2", measure, values, gap < 0 if sure else None, missing))
+        claims.append(Claim(text, _FIG_7, measure, values, gap < 0 if sure else None, missing))
+        claims += judged_identity_claims(text, _FIG_7, label, table, first, row)
     return claims
 
 
@@ -115,8 +118,14 @@ def style_claims(label: str, table: Figure) -> list[Claim]:
     """That a style changes colours and leaves geometry, which style mixing in 2D does not."""
     text = "Style transfer affects colour and local structures, while the overall structure stays."
     moved = {str(row[0]): _number(table, row, "landmark_percent") for row in table.rows}
-    measure = f"{label}: way of the landmarks in per cent of the side"
-    holds = moved[style_figure.LIFTED] < moved[style_figure.MIXED]
+    row = next(row for row in table.rows if row[0] == style_figure.LIFTED)
+    after, before = (_number(table, row, name) for name in ("colour_to_style", "colour_to_style_before"))
+    measure = (
+        f"{label}: way of the landmarks in per cent of the side; {style_figure.LIFTED}'s mean colour is {after:.2g} from the style's, and "
+        f"was {before:.2g}"
+    )
+    # What leaves a face as it is moves no landmark either.
+    holds = moved[style_figure.LIFTED] < moved[style_figure.MIXED] and after < before
     return [Claim(text, "Fig. 10, section 5.4", measure, moved, holds)]
 
 

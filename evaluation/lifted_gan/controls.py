@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.lifted_gan import LiftedOutput, LiftedSettings, Lighting, light_of, lighting_of, pose_of_view, view_of_pose
+from models.lifted_gan import LiftedSettings, Lighting, light_of, lighting_of, pose_of_view, view_of_pose
 from models.lifted_gan.frames import Pose
 from models.stylerig.sliders import FIXED_SLIDERS, Slider, unit_of
 from renderers.errors import InputError
@@ -51,14 +51,14 @@ def replaced(sliders: Sequence[Slider], by: Sequence[Slider]) -> list[Slider]:
 
 
 def asked_view(
-    output: LiftedOutput, settings: LiftedSettings, sliders: Sequence[Slider] = ()
+    own: Float[Tensor, "batch 6"], settings: LiftedSettings, sliders: Sequence[Slider] = ()
 ) -> Float[Tensor, "batch 6"]:
     """Views in normalised units: angles as asked, all else the faces' own.
 
     With the yaw the place changes as it does in training, by 0.2 sin(yaw) of its range against the turn.
 
     Args:
-        output: The faces.
+        own: The faces' own, in normalised units.
         settings: Of the model.
         sliders: yaw, pitch and roll in degrees; others are left to `asked_light`.
 
@@ -67,38 +67,38 @@ def asked_view(
     """
     angles = [slider for slider in sliders if slider.name in ANGLES]
     if not angles:
-        return output.view
-    pose = pose_of_view(output.view, settings)
-    rotation = pose.rotation.clone()
+        return own
+    rotation = pose_of_view(own, settings).rotation.clone()
     for slider in angles:
         place = ANGLES.index(slider.name)
         rotation[:, place] = _asked(slider, rotation[:, place])
-        furthest = float(rotation[:, place].abs().max())
-        if slider.name != "roll" and furthest > math.pi / 2 + 1e-4:
+        beyond = rotation[:, place][rotation[:, place].abs() > math.pi / 2 + 1e-4]
+        if slider.name != "roll" and len(beyond):
             raise InputError(
-                f"expected a {slider.name} from -90 to 90 degrees, got {math.degrees(furthest):.0f}: lifted faces have no back; reduce it"
+                f"expected a {slider.name} from -90 to 90 degrees, got {math.degrees(beyond[0]):.0f}: lifted faces have no back; "
+                "ask for less"
             )
-    return rotated_view(output, settings, rotation)
+    return rotated_view(own, settings, rotation)
 
 
 def rotated_view(
-    output: LiftedOutput, settings: LiftedSettings, rotation: Float[Tensor, "batch 3"]
+    own: Float[Tensor, "batch 6"], settings: LiftedSettings, rotation: Float[Tensor, "batch 3"]
 ) -> Float[Tensor, "batch 6"]:
     """Views in normalised units of faces in another rotation (pitch, yaw, roll in radians), whose place follows the yaw as in training."""
-    pose = pose_of_view(output.view, settings)
+    pose = pose_of_view(own, settings)
     shift = _SHIFT * settings.translation_range[0] * (pose.rotation[:, 1].sin() - rotation[:, 1].sin())
     along_x = pose.translation.new_tensor([1.0, 0.0, 0.0])
     return view_of_pose(Pose(rotation, pose.translation + shift[:, None] * along_x), settings)
 
 
-def asked_light(output: LiftedOutput, sliders: Sequence[Slider] = ()) -> Float[Tensor, "batch 4"]:
+def asked_light(own: Float[Tensor, "batch 4"], sliders: Sequence[Slider] = ()) -> Float[Tensor, "batch 4"]:
     """Lights in normalised units: as asked, all else the faces' own.
 
     Strength and brightness are those of `models.stylerig.light.Light` for a light of ambient a and diffuse d: d / (d + 4 a), and
     a + d / 4, what a surface gets on average over all directions.
 
     Args:
-        output: The faces.
+        own: The faces' own, in normalised units.
         sliders: light_azimuth and light_elevation in degrees, light_strength and light_brightness; others are left to `asked_view`.
 
     Raises:
@@ -106,15 +106,16 @@ def asked_light(output: LiftedOutput, sliders: Sequence[Slider] = ()) -> Float[T
     """
     lights = [slider for slider in sliders if slider.name in LIGHTS]
     if not lights:
-        return output.light
-    said = said_light(lighting_of(output.light))
+        return own
+    said = said_light(lighting_of(own))
     for slider in lights:
         said[slider.name] = _asked(slider, said[slider.name])
     strength, brightness = said["light_strength"], said["light_brightness"]
     for name, values, most in (("strength", strength, 1.0), ("brightness", brightness, math.inf)):
-        if bool((values < 0).any() or (values > most).any()):
+        beyond = values[(values < 0) | (values > most)]
+        if len(beyond):
             limits = "from 0 to 1" if most == 1 else "of 0 or more"
-            raise InputError(f"expected a light {name} {limits}, got {float(values.max()):.3g}; change it")
+            raise InputError(f"expected a light {name} {limits}, got {float(beyond[0]):.3g}; change it")
     directed, even = brightness * strength / _MEAN_COSINE, brightness * (1 - strength)
     direction = direction_from_angles(said["light_azimuth"], said["light_elevation"])
     return light_of(Lighting(even, directed, direction))

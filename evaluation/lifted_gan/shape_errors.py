@@ -1,5 +1,6 @@
 """Errors of depth and pose as Table 2 of LiftedGAN takes them, against what is known or read of pictures."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from renderers.face_renderer import FaceRenderer
 PORTRAITS, RECONSTRUCTED, JUDGED = "true portraits", "face reconstruction", "judge"
 # Spreads of depth below this, in the unit of depth, are those of a plane: nothing to normalise by.
 _FLAT = 1e-6
+# Error of depths that have nothing to do with each other.
+_UNRELATED = math.sqrt(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class ShapeErrors:
     """A row of Table 2.
 
     Attributes:
-        depth: Mean of `normalised_depth_error`; NaN where nobody knows depth.
+        depth: Mean of `normalised_depth_error`, 1.41 for faces that are nowhere where the reference is; NaN where nobody knows depth.
         rotation_deg: (3) mean absolute errors of pitch, yaw and roll, each less its mean.
     """
 
@@ -139,7 +142,11 @@ def _errors(drawn: Callable[[slice], tuple[Tensor, Tensor, Tensor]], reference: 
         rotation, depth, seen = drawn(rows)
         rotations.append(rotation)
         if reference.depth is not None and reference.mask is not None:
-            depths.append(normalised_depth_error(depth, reference.depth[rows], reference.mask[rows] * seen))
+            known = reference.mask[rows]
+            error = normalised_depth_error(depth, reference.depth[rows], known * seen)
+            # A face that misses its reference must not leave the mean.
+            missed = (known.sum(dim=(1, 2, 3)) > 0) & ((known * seen).sum(dim=(1, 2, 3)) == 0)
+            depths.append(torch.where(missed, _UNRELATED, error))
     errors = angle_errors_deg(torch.cat(rotations), reference.rotation)
     mean = float(torch.cat(depths).nanmean()) if depths else float("nan")
     pitch, yaw, roll = errors.tolist()

@@ -150,7 +150,8 @@ def turns_figure(tested: LiftedUnderTest, angle: str, people: int, shown: int) -
         TURNS[angle],
         f"{angle.capitalize()} from one side to the other ({figure})",
         f"For each face the 2D generator's pictures of M's codes, below them renders, at the same absolute {angle}s. Numbers over {people} "
-        f"unseen codes: {reader}cosines of identity vectors with the face's own picture.",
+        f"unseen codes: {reader}cosines of identity vectors with the face's own picture. Identity is "
+        f"read by {type(tested.embedder).__name__}, which L_idt trains against where it is the training's.",
         TURN_COLUMNS,
         tuple(table),
         picture_grid(rows, ["M", "3D"] * (len(rows) // 2), [f"{degrees:+g}" if degrees else "0" for degrees in asked]),
@@ -173,7 +174,7 @@ def _view(tested: LiftedUnderTest, lifted: LiftedCodes, degrees: dict[int, float
     rotation = pose_of_view(lifted.output.view, settings).rotation.clone()
     for place, value in degrees.items():
         rotation[:, place] = math.radians(value)
-    return rotated_view(lifted.output, settings, rotation)
+    return rotated_view(lifted.output.view, settings, rotation)
 
 
 def _both(

@@ -65,7 +65,7 @@ def view_at_yaw(views: LiftedViews, output: LiftedOutput, yaw: Float[Tensor, " b
     """Views of faces at yaws in radians, positive to the image's right; else their own."""
     rotation = pose_of_view(output.view, views.model.settings).rotation.clone()
     rotation[:, 1] = yaw
-    return rotated_view(output, views.model.settings, rotation)
+    return rotated_view(output.view, views.model.settings, rotation)
 
 
 class DirectedCodes(CodeTurner):

@@ -1,7 +1,6 @@
 """Lifted faces from all sides and in any light, beside their maps and the pictures that M gives of the same views."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +9,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from evaluation import moving_views
 from evaluation.lifted_gan.controls import asked_light, asked_view, check_sliders, replaced, said_light
-from evaluation.report import picture_grid, to_picture
-from evaluation.stylefaceuv.views import thumbnail
+from evaluation.report import to_picture
+from lightning_modules.image_error import masked_psnr
 from models.lifted_gan import LiftedGAN, LiftedOutput, lighting_of, pose_of_view
 from models.stylerig.sliders import Slider
-from renderers.images import to_signed
+from renderers.images import to_signed, to_unit
 
 # What draws a view: the mesh, or the 2D generator from the code that M moves.
 Drawn = Literal["render", "generator"]
@@ -68,8 +68,27 @@ class LiftedViews:
         Raises:
             InputError: for sliders that lifted faces do not have, one given twice, or values out of reach.
         """
+        return self._asked(lifted.output.view, lifted.output.light, sliders)
+
+    @torch.no_grad()
+    def check(self, codes: Float[Tensor, "codes w_dim"], steps: Iterable[Sequence[Slider]]) -> None:
+        """Refuse what any of these faces cannot show, without drawing them: what is relative reaches further for some than for others.
+
+        Args:
+            codes: Codes of W, which may be on any device.
+            steps: What is asked, one after the other.
+
+        Raises:
+            InputError: as `asked`.
+        """
+        codes = codes.to(self.model.generator.mean_w.device)
+        view, light = self.model.networks.view(codes), self.model.networks.light(codes)
+        for sliders in steps:
+            self._asked(view, light, sliders)
+
+    def _asked(self, view: Tensor, light: Tensor, sliders: Sequence[Slider]) -> tuple[Tensor, Tensor]:
         check_sliders(sliders)
-        return asked_view(lifted.output, self.model.settings, sliders), asked_light(lifted.output, sliders)
+        return asked_view(view, self.model.settings, sliders), asked_light(light, sliders)
 
     @torch.no_grad()
     def draw(
@@ -128,14 +147,12 @@ class LiftedViews:
         pose, light = pose_of_view(output.view, self.model.settings), said_light(lighting_of(output.light))
         render = self.model.render(output)
         seen = (render.depth < self.model.settings.background_depth)[:, None] * render.mask
-        squared = ((render.image.clamp(-1, 1) - lifted.pictures) / 2).square().mean(dim=1, keepdim=True) * seen
-        pixels = seen.sum(dim=(1, 2, 3))
-        error = torch.where(pixels > 0, squared.sum(dim=(1, 2, 3)) / pixels.clamp_min(1), 1.0)
+        psnr = masked_psnr(to_unit(render.image.clamp(-1, 1)), to_unit(lifted.pictures), seen)
         angles = {f"{name}_deg": pose.rotation[:, at].rad2deg() for name, at in (("yaw", 1), ("pitch", 0), ("roll", 2))}
         places = {name: pose.translation[:, at] for at, name in enumerate("xyz")}
         lights = {f"{name}_deg": light[name].rad2deg() for name in ("light_azimuth", "light_elevation")}
         strengths = {name: light[name] for name in ("light_strength", "light_brightness")}
-        return {**angles, **places, **lights, **strengths, "psnr_db": -10 * error.clamp_min(1e-12).log10()}
+        return {**angles, **places, **lights, **strengths, "psnr_db": psnr}
 
 
 def interpolated(codes: Float[Tensor, "codes w_dim"], frames: int, closed: bool = True) -> Float[Tensor, "steps w_dim"]:
@@ -172,15 +189,10 @@ def view_frames(
     Raises:
         InputError: as `LiftedViews.draw`.
     """
-    for step in steps:
-        asked = replaced(sliders, step)
-        pictures = [to_picture(image) for part in parts for image in views.draw(part, asked, drawn)]
-        if len(pictures) == 1:
-            yield pictures[0]
-            continue
-        pictures = [thumbnail(picture) for picture in pictures]
-        columns = math.ceil(math.sqrt(len(pictures)))
-        yield picture_grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
+    return moving_views.view_frames(
+        lambda asked: (image for part in parts for image in views.draw(part, asked, drawn)),
+        (replaced(sliders, step) for step in steps),
+    )
 
 
 def interpolation_frames(

@@ -22,7 +22,7 @@ _MEASURES = {
     "ssim": True,
     "perceptual": False,
     "identity_cosine": True,
-    "judged_identity_spreads": False,
+    "judged_identity_claims_spreads": False,
 }
 
 
@@ -118,7 +118,7 @@ def turn_claims(label: str, table: Figure) -> list[Claim]:
         sure = abs(gap) > SURE * error
         missing = "" if sure else f"more faces to tell it from {way}"
         claims.append(Claim(text, _FIG_4, measure, values, gap < 0 if sure else None, missing))
-        claims += _by_the_judge(text, label, table, rows[str(first), LARGE], row)
+        claims += judged_identity_claims(text, _FIG_4, label, table, rows[str(first), LARGE], row)
     moved = [name for name, _ in rows if name.removesuffix(turning.ALONE) == turning.MOVED]
     if moved:
         values = {turns: _number(table, rows[moved[0], turns], column) for turns in _SIZES if (moved[0], turns) in rows}
@@ -129,8 +129,10 @@ def turn_claims(label: str, table: Figure) -> list[Claim]:
     return claims
 
 
-def _by_the_judge(text: str, label: str, table: Figure, first: tuple[Cell, ...], row: tuple[Cell, ...]) -> list[Claim]:
-    """The same claim by what no training looked through; nothing where nobody judged, as of faces on black."""
+def judged_identity_claims(
+    text: str, source: str, label: str, table: Figure, first: tuple[Cell, ...], row: tuple[Cell, ...]
+) -> list[Claim]:
+    """That identity survives large turns, by what no training looked through; nothing where nobody judged, as of faces on black."""
     column = "identity_change_by_judge_spreads"
     values = {str(each[0]): _number(table, each, column) for each in (first, row)}
     gap, error = _number(table, row, "judge_less_than_first"), _number(table, row, "judge_less_than_first_se")
@@ -139,7 +141,7 @@ def _by_the_judge(text: str, label: str, table: Figure, first: tuple[Cell, ...],
     sure = abs(gap) > SURE * error
     measure = f"{label}: {column} over yaws of {LARGE}, less is better; difference {gap:+.2g} ± {error:.1g}"
     missing = "" if sure else f"more faces to tell it from {row[0]}"
-    return [Claim(text, _FIG_4, measure, values, gap > 0 if sure else None, missing)]
+    return [Claim(text, source, measure, values, gap > 0 if sure else None, missing)]
 
 
 def frechet_claims(label: str, table: Figure) -> list[Claim]:

@@ -1,6 +1,5 @@
 """Detailed faces of codes seen from anywhere, with other expressions and in other light, alone or in the pictures of the codes."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from evaluation.report import picture_grid, to_picture
+from evaluation import moving_views
+from evaluation.report import to_picture
 from evaluation.stylefaceuv.alignment import aligned_as, turned_parameters
 from evaluation.stylefaceuv.compositing import Seam, paste_face
 from lightning_modules.image_error import masked_psnr
@@ -29,8 +29,6 @@ Background = Literal["auto", "own", "none"]
 _SAMPLES = 2
 # Four times the side of the largest published generators' pictures; beyond it a slip of the keyboard is likelier than a wish.
 _LARGEST = 4096
-# Pictures of a frame that shows several codes are reduced to this width.
-_FRAME_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -234,21 +232,6 @@ class ViewGrid:
         return rows
 
 
-def turntable(yaw_deg: float, frames: int) -> list[tuple[Slider, ...]]:
-    """Heads that swing once from the front to one side, to the other and back, slowest at the ends; a loop without a jerk.
-
-    Args:
-        yaw_deg: The furthest yaw; negative begins to the image's left.
-        frames: Of the loop.
-
-    Raises:
-        InputError: for fewer than four frames or more than 12,000, and an angle beyond 180 degrees.
-    """
-    if not 4 <= frames <= 12_000:
-        raise InputError(f"expected 4 to 12000 frames of a turntable, got {frames}; correct them")
-    return [(Slider("yaw", yaw_deg * math.sin(2 * math.pi * frame / frames)),) for frame in range(frames)]
-
-
 def view_frames(
     views: DetailedViews,
     codes: Float[Tensor, "codes layers width"],
@@ -269,17 +252,6 @@ def view_frames(
         InputError: as `DetailedViews.draw`.
     """
     parts = [views.read(part) for part in codes.split(batch_size)]
-    for step in steps:
-        pictures = [to_picture(image) for part in parts for image in views.draw(part, (*sliders, *step))]
-        if len(pictures) == 1:
-            yield pictures[0]
-            continue
-        pictures = [thumbnail(picture) for picture in pictures]
-        columns = math.ceil(math.sqrt(len(pictures)))
-        yield picture_grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
-
-
-def thumbnail(picture: Image.Image) -> Image.Image:
-    """A square picture reduced to 256 pixels where it has more."""
-    side = min(picture.width, _FRAME_WIDTH)
-    return picture.resize((side, side), Image.Resampling.LANCZOS)
+    return moving_views.view_frames(
+        lambda step: (image for part in parts for image in views.draw(part, (*sliders, *step))), steps
+    )

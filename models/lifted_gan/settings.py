@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from models.stylegan2.generator import is_number
@@ -142,7 +142,10 @@ class LiftedSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "LiftedSettings":
-        """Inverse of `to_config`; raises KeyError, TypeError or ValueError for anything else."""
+        """Inverse of `to_config`; raises KeyError, TypeError or ValueError for anything else, also where an entry is absent."""
+        absent = [field.name for field in fields(cls) if field.name not in config]
+        if absent:
+            raise KeyError(absent[0])
         translation: Sequence[float] = config["translation_range"]
         x, y, z = translation
         return cls(**{**config, "translation_range": (x, y, z)})
