@@ -3,7 +3,6 @@
 import inspect
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -78,12 +77,13 @@ def tested() -> LiftedUnderTest:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Networks of the toy face for a generator of 16 pixels, whose coefficients read the yaw along one axis of W."""
+    # The patch ends here: later tests of this file show the shipped face.
     with pytest.MonkeyPatch.context() as patch:
         use_toy_face(patch)
         folder = tmp_path_factory.mktemp("networks")
-        yield write_networks(folder) | write_stylefaceuv_networks(folder)
+        return write_networks(folder) | write_stylefaceuv_networks(folder)
 
 
 def cells(figure: Figure, column: str, **where: object) -> list[float]:
