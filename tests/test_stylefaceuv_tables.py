@@ -52,6 +52,7 @@ from evaluation.stylefaceuv.under_test import FacesUnderTest, under_test
 from evaluation.stylefaceuv.ways_compared import frechet_distances, identities, turned_views
 from lightning_modules.stylefaceuv import StyleFaceUV
 from lightning_modules.stylefaceuv_settings import UVSettings
+from models.lifted_gan import LiftedGAN
 from models.observers import IdentityNet, LandmarkNet
 from models.perceptual import ObserverFeatures, PerceptualLoss
 from models.stylefaceuv import MirrorStep
@@ -59,6 +60,7 @@ from models.stylerig import SteeringNetwork
 from models.stylerig.rig import Rig
 from renderers.errors import InputError
 from renderers.rotation import euler_to_matrix
+from tests.lifted_gan_files import TINY
 from tests.tiny_rig import LAYERS, WIDTH, LinearFaces, tiny_judge
 from tests.tiny_stylefaceuv import write_uv_networks
 from tests.tiny_stylerig import RESOLUTION, quiet_trainer, use_toy_face
@@ -262,6 +264,13 @@ def test_fig_4_has_a_row_for_each_way_and_a_column_for_each_yaw(tested: FacesUnd
         turners_of(tested.faces, None), tested.unseen_codes(1), tested.pictures(tested.unseen_codes(1)), tested.embedder
     )
     assert small.picture is not None and small.picture.height < figure.picture.height / 3
+
+
+def test_fig_4_shows_lifted_faces_of_the_same_codes(tested: FacesUnderTest) -> None:
+    torch.manual_seed(0)
+    lifted = LiftedGAN(tested.faces.generator, TINY).eval()
+    plain, compared = turned_views(tested, None, 1), turned_views(tested, None, 1, lifted)
+    assert len(compared.rows) == len(plain.rows) + 7 and any("LiftedGAN" in row for row in compared.rows)
 
 
 def plain_features() -> FeatureReader:

@@ -33,6 +33,7 @@ from lightning_modules.loggers import log_figures, log_picture
 from lightning_modules.run_folder import folder_of
 from lightning_modules.stylefaceuv import StyleFaceUV
 from models.code_encoder import CodeEncoder
+from models.lifted_gan import LiftedGAN
 from models.morphable.procedural import Density
 from models.observers import Judge, load_face_embedder, load_judge
 from models.observers.loading import load_landmark_detector
@@ -86,6 +87,7 @@ class StyleFaceUVFigures(Callback):
         embeddings: Folder of embeddings of synthetic portraits, by PIE, in place of the encoder; null for none.
         rigs: StyleRig's networks for the generator, one of which turns heads, to compare with in turned_views, identity_against_yaw and
             frechet; empty for none.
+        lifted: LiftedGAN's weights for the generator, to compare with in turned_views; null for none.
         features: Weights of the network whose features frechet compares: FID's Inception, torchvision's, the judge or an identity network.
         real_pictures: Folder of aligned photos that frechet compares with, two for each code; null for synthetic portraits, where truth
             has some.
@@ -110,6 +112,7 @@ class StyleFaceUVFigures(Callback):
         code_encoder: str | None = None,
         embeddings: str | None = None,
         rigs: Sequence[str] = (),
+        lifted: str | None = None,
         features: str = "assets/demo_judge.safetensors",
         real_pictures: str | None = None,
         people: int = 200,
@@ -150,6 +153,8 @@ class StyleFaceUVFigures(Callback):
         self._rigs, self._features, self._real = tuple(rigs), load_features(features), real_pictures
         self._turned, self._compared = turned, compared
         self._rig: Rig | None = None
+        self._lifted_weights = lifted
+        self._lifted: LiftedGAN | None = None
         self._landmarker, self._embedder = load_landmark_detector(landmarker), load_face_embedder(embedder)
         self._judge: Judge | None = None if judge is None else load_judge(judge)
         self._perceptual = perceptual_loss(perceptual)
@@ -179,6 +184,8 @@ class StyleFaceUVFigures(Callback):
             )
             if self._rigs:
                 self._rig = open_rotation_rig(self._rigs, pl_module.generator)
+            if self._lifted_weights is not None:
+                self._lifted = LiftedGAN.load(self._lifted_weights, pl_module.generator).to(pl_module.device)
             if self._code_encoder is not None:
                 self._encoder = CodeEncoder.load(self._code_encoder, pl_module.generator)
             if self._embeddings is not None:
@@ -224,7 +231,7 @@ class StyleFaceUVFigures(Callback):
             "coarse_faces": lambda: [coarse_faces_figure(tested, shown)],
             "view_consistency": lambda: view_consistency.view_consistency_figures(tested, people, shown, known),
             "interpolation": lambda: [interpolation_figure(tested, people // 2, shown)],
-            "turned_views": lambda: [ways_compared.turned_views(tested, self._rig, shown)],
+            "turned_views": lambda: [ways_compared.turned_views(tested, self._rig, shown, self._lifted)],
             "identity_against_yaw": lambda: ways_compared.identities(tested, self._rig, self._turned, sampler),
             "frechet": lambda: [
                 ways_compared.frechet_distances(tested, self._rig, self._compared, self._features, self._real, sampler)

@@ -8,25 +8,31 @@ from torch import Tensor
 from datamodules.portraits import PortraitSampler
 from evaluation.figures import Figure
 from evaluation.generator_quality import FeatureReader
+from evaluation.lifted_gan.turning import LiftedTurner
+from evaluation.lifted_gan.views import LiftedViews
 from evaluation.stylefaceuv.frechet import folder_pictures, frechet_figure, portrait_pictures
 from evaluation.stylefaceuv.identity_against_yaw import identity_against_yaw
 from evaluation.stylefaceuv.turned_views import turned_views_figure
 from evaluation.stylefaceuv.turning import own_faces, turners_of
 from evaluation.stylefaceuv.under_test import FacesUnderTest
+from models.lifted_gan import LiftedGAN
 from models.stylerig.rig import Rig
 from renderers.errors import InputError
 
 
-def turned_views(tested: FacesUnderTest, rig: Rig | None, shown: int) -> Figure:
+def turned_views(tested: FacesUnderTest, rig: Rig | None, shown: int, lifted: LiftedGAN | None = None) -> Figure:
     """Fig. 4 for the first unseen codes.
 
     Args:
         tested: The UV generator, with Fyaw where there is one.
         rig: StyleRig's, to compare with; None for none.
         shown: Faces; at most three.
+        lifted: LiftedGAN of the same generator, to compare with; None for none.
     """
     codes = tested.unseen_codes(min(shown, 3))
     turners = turners_of(tested.faces, tested.views.step, rig)
+    if lifted is not None:
+        turners.append(LiftedTurner(LiftedViews(lifted)))
     return turned_views_figure(turners, codes, tested.pictures(codes), tested.embedder, tested.judge)
 
 
