@@ -52,6 +52,17 @@ def recorded_source(source: str) -> str:
     return source if source.partition(":")[0] == SHIPPED else recorded(locate(source))
 
 
+def is_recorded(source: str) -> bool:
+    """Whether there is something at the place that `recorded` or `recorded_source` wrote down."""
+    if source.partition(":")[0] == SHIPPED:
+        return True
+    try:
+        locate(source)
+    except InputError:
+        return False
+    return True
+
+
 def save_face_model(path: str | Path, model: MorphableModel, source: str) -> Path:
     """Write a face model so that it opens quickly; `source` says where it came from."""
     return save_weights(

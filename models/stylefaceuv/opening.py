@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from models.morphable import FaceParameters, MorphableModel
-from models.morphable.loading import SHIPPED, load_face_model
+from models.morphable.loading import is_recorded, load_face_model
 from models.stylefaceuv.loading import CodeReader, load_code_reader, read_codes
 from models.stylefaceuv.sources import FaceSources
 from models.stylefaceuv.uv_generator import UV_GENERATOR_KIND, UVGenerator, UVMaps
 from models.stylegan2 import Generator, load_generator
 from models.stylerig.provenance import Provenance
-from models.weights import build_from, load_weights, locate
+from models.weights import build_from, load_weights
 from renderers.camera import PerspectiveCamera
 from renderers.displacement import coincident_vertices, sample_displacement
 from renderers.errors import InputError
@@ -116,7 +116,7 @@ def open_detailed_faces(
         ("coefficients", coefficients, named.coefficients),
         ("face_model", face_model, named.face_model),
     ):
-        if given is None and not _is_there(source):
+        if given is None and not is_recorded(source):
             raise InputError(
                 f"expected the {option} that {uv_generator} was trained with at {source}, there is none; give {option} where it is now"
             )
@@ -135,13 +135,3 @@ def open_detailed_faces(
         camera,
         present,
     )
-
-
-def _is_there(source: str) -> bool:
-    if source.partition(":")[0] == SHIPPED:
-        return True
-    try:
-        locate(source)
-    except InputError:
-        return False
-    return True

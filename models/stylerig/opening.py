@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from models.morphable import MorphableModel, ParameterSizes
-from models.morphable.loading import SHIPPED, load_face_model
+from models.morphable.loading import is_recorded, load_face_model
 from models.stylegan2 import Generator
 from models.stylegan2.loading import load_generator
 from models.stylerig.loading import load_face_reconstruction, load_rig_network
@@ -127,7 +127,7 @@ def _source(role: str, given: str | Path | None, rigs: Sequence[_Described]) -> 
     if not named:
         raise InputError(f"expected a rig that says where its {what} is, {rigs[0].path} does not; give {option}")
     for place in named:
-        if _is_there(place):
+        if is_recorded(place):
             return place
     raise InputError(f"expected the {what} of {rigs[0].path} at {named[0]}, found none there; give {option}")
 
@@ -137,7 +137,7 @@ def _check_one_reconstruction(rigs: Sequence[_Described]) -> None:
 
     One generator may have several, which read codes differently.
     """
-    named = [rig for rig in rigs if rig.sources is not None and _is_there(rig.sources.face_reconstruction)]
+    named = [rig for rig in rigs if rig.sources is not None and is_recorded(rig.sources.face_reconstruction)]
     places = [locate(rig.sources.face_reconstruction) for rig in named if rig.sources is not None]
     for rig, place in zip(named[1:], places[1:], strict=True):
         if not filecmp.cmp(places[0], place, shallow=False):
@@ -145,16 +145,6 @@ def _check_one_reconstruction(rigs: Sequence[_Described]) -> None:
                 f"expected rigs trained with one face reconstruction, {named[0].path} names {places[0]} and {rig.path} {place}; "
                 "give --face_reconstruction with the one to read codes by"
             )
-
-
-def _is_there(place: str) -> bool:
-    if place.partition(":")[0] == SHIPPED:
-        return True
-    try:
-        locate(place)
-    except InputError:
-        return False
-    return True
 
 
 def _trained(path: str | Path, present: Provenance) -> RigNetwork:
