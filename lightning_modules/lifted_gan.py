@@ -196,7 +196,7 @@ class LiftedGanModule(MeasuredModule):
         if self.objective.embedder is not None:
             figures["identity_similarity"] = identity_similarity(self.objective.embedder, output.texture, turned.image)
         if self.judge is not None:
-            figures |= judged_turn(self.judge, lifted, output)
+            figures |= judged_turn(self.judge, lifted, output, self.settings.turn_shift)
         depth = depth_figures(output.depth, lifted.settings)
         figures |= {"depth_spread": depth.spread, "depth_degenerate": depth.degenerate}
         if prefix == "validate":

@@ -57,22 +57,35 @@ def identity_similarity(
     return (first * second).sum(dim=1).mean()
 
 
-def turned_view(output: LiftedOutput, settings: LiftedSettings, yaw_deg: float) -> Float[Tensor, "batch 6"]:
-    """The view of heads turned by a yaw in degrees, positive to the image's right, in the networks' units."""
+def turned_view(
+    output: LiftedOutput, settings: LiftedSettings, yaw_deg: float, turn_shift: float
+) -> Float[Tensor, "batch 6"]:
+    """The view of heads turned by a yaw in degrees, positive to the image's right, in the networks' units.
+
+    Args:
+        output: Faces, of which the number matters alone.
+        settings: Of the networks.
+        yaw_deg: Of all faces.
+        turn_shift: How heads move along x as they turn: that of the training, or M is asked for views that it has never seen.
+    """
     rotation = output.view.new_zeros(len(output.view), 3)
     rotation[:, 1] = math.radians(yaw_deg)
-    return view_of_pose(Pose(rotation, torch.zeros_like(rotation)), settings)
+    view = view_of_pose(Pose(rotation, torch.zeros_like(rotation)), settings)
+    view[:, 3] = turn_shift * (view[:, 1] * settings.rotation_range).sin()
+    return view
 
 
-def judged_turn(judge: Judge, lifted: LiftedGAN, output: LiftedOutput) -> dict[str, Tensor]:
+def judged_turn(judge: Judge, lifted: LiftedGAN, output: LiftedOutput, turn_shift: float) -> dict[str, Tensor]:
     """How far faces turn that are asked to turn by 20 degrees to either side, as the judge sees it, from its reading of the front.
 
     Returns:
         `yaw_error_deg`, the mean absolute error; and `yaw_gain`, read over asked: 1 for the right turn, below 0 for the wrong side.
     """
+    views = {
+        yaw: turned_view(output, lifted.settings, yaw, turn_shift) for yaw in (-_JUDGED_YAW_DEG, 0.0, _JUDGED_YAW_DEG)
+    }
     readings = {
-        yaw: judge(lifted.render(output, turned_view(output, lifted.settings, yaw)).image.clamp(-1, 1)).rotation[:, 1]
-        for yaw in (-_JUDGED_YAW_DEG, 0.0, _JUDGED_YAW_DEG)
+        yaw: judge(lifted.render(output, view).image.clamp(-1, 1)).rotation[:, 1] for yaw, view in views.items()
     }
     turns = {yaw: torch.rad2deg(readings[yaw] - readings[0.0]) / yaw for yaw in (-_JUDGED_YAW_DEG, _JUDGED_YAW_DEG)}
     gains = torch.stack(list(turns.values()))

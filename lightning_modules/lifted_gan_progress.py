@@ -10,6 +10,7 @@ from torchvision.utils import make_grid, save_image
 
 from datamodules.latent_pairs import LatentPairDataModule, LatentPairs
 from lightning_modules.lifted_gan_measures import turned_view
+from lightning_modules.lifted_gan_settings import LiftedTraining
 from lightning_modules.loggers import log_picture
 from lightning_modules.run_folder import folder_of
 from models.lifted_gan import LiftedGAN
@@ -28,11 +29,13 @@ class TrainedLift(Protocol):
         generator: G2D.
         average: The averaged lifted generator.
         images_seen: () int64, pictures seen by all ranks together.
+        settings: Of the training.
     """
 
     generator: Generator
     average: LiftedGAN
     images_seen: Tensor
+    settings: LiftedTraining
 
 
 class LiftedProgress(Callback):
@@ -69,7 +72,7 @@ class LiftedProgress(Callback):
         indices = torch.arange(_ROWS, device=pl_module.device)
         pairs = data.recipe.pairs(module.generator, "validate", indices, images=True)
         assert pairs.image_w is not None
-        sheet = sheet_of_faces(module.average, pairs.w[:, 0], pairs.image_w)
+        sheet = sheet_of_faces(module.average, pairs.w[:, 0], pairs.image_w, module.settings.turn_shift)
         folder = folder_of(trainer) / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         save_image(sheet, folder / f"{int(module.images_seen):09d}.png")
@@ -78,7 +81,10 @@ class LiftedProgress(Callback):
 
 @torch.no_grad()
 def sheet_of_faces(
-    lifted: LiftedGAN, codes: Float[Tensor, "batch width"], images: Float[Tensor, "batch 3 size size"]
+    lifted: LiftedGAN,
+    codes: Float[Tensor, "batch width"],
+    images: Float[Tensor, "batch 3 size size"],
+    turn_shift: float,
 ) -> Float[Tensor, "3 rows columns"]:
     """One row per code, values in [0, 1], on the CPU: its picture and render; texture, albedo, depth (near is light), normals, shading
     and transformation map; the render turned by 30 degrees to the left and right, the same by M, and the render lit from the left.
@@ -87,12 +93,13 @@ def sheet_of_faces(
         lifted: G3D.
         codes: Of W.
         images: Their pictures in [-1, 1].
+        turn_shift: See `turned_view`.
     """
     output, sizes = lifted(codes), lifted.settings
     normals = lifted.normals(output.depth)
     near = (sizes.max_depth - output.depth) / (sizes.max_depth - sizes.min_depth)
     left = output.light.new_tensor([-0.4, 0.8, 1.5, 0.0]).expand_as(output.light)
-    turns = [turned_view(output, sizes, yaw) for yaw in (-_YAW_DEG, _YAW_DEG)]
+    turns = [turned_view(output, sizes, yaw, turn_shift) for yaw in (-_YAW_DEG, _YAW_DEG)]
     columns = [
         to_unit(images),
         to_unit(lifted.render(output).image),

@@ -321,8 +321,16 @@ def test_depth_that_has_collapsed_is_found() -> None:
 def test_turned_views_turn_the_nose_to_the_right() -> None:
     with torch.no_grad():
         output = tiny_lifted()(torch.randn(2, 8))
-    pose = pose_of_view(turned_view(output, TINY, 30.0), TINY)
+    view = turned_view(output, TINY, 30.0, 0.2)
+    pose = pose_of_view(view, TINY)
     torch.testing.assert_close(torch.rad2deg(pose.rotation), torch.tensor([[0.0, 30.0, 0.0]] * 2))
+    # As training draws them: against the turn, so to the image's left.
+    assert torch.equal(view[:, 4:], torch.zeros(2, 2)) and (pose.translation[:, 0] < 0).all()
+    torch.testing.assert_close(view[:, 3].abs(), torch.full((2,), 0.1))
+    assert not turned_view(output, TINY, 30.0, 0.0)[:, 3].any()
+    drawn = draw_perturbation(torch.arange(1), 0, output.light, TRAINING, TINY)
+    expected = torch.cat([turned_view(output, TINY, -math.degrees(float(yaw)), 0.2)[:1] for yaw in drawn.yaw])
+    torch.testing.assert_close(drawn.view[:, 3], expected[:, 3])
 
 
 class Scripted(Judge):
@@ -341,8 +349,8 @@ def test_turns_are_judged_from_the_front() -> None:
     lifted = tiny_lifted()
     with torch.no_grad():
         output = lifted(torch.randn(2, 8))
-        right = judged_turn(Scripted([-15.0, 5.0, 25.0]), lifted, output)
-        wrong = judged_turn(Scripted([15.0, 5.0, -15.0]), lifted, output)
+        right = judged_turn(Scripted([-15.0, 5.0, 25.0]), lifted, output, 0.2)
+        wrong = judged_turn(Scripted([15.0, 5.0, -15.0]), lifted, output, 0.2)
     assert float(right["yaw_gain"]) == pytest.approx(1) and float(right["yaw_error_deg"]) == pytest.approx(0, abs=1e-3)
     assert float(wrong["yaw_gain"]) == pytest.approx(-0.75) and float(wrong["yaw_error_deg"]) == pytest.approx(35)
 
